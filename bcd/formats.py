@@ -52,9 +52,9 @@ def format_difference(difference: _Figure) -> str:
     return _with_interval(format_signed, difference)
 
 
-def format_signed(value: float) -> str:
+def format_signed(value: float, digits: int = 3) -> str:
     """Formats a figure that may lie on either side of zero, as `+.012` or `−.003`."""  # noqa: RUF002
-    text = _format_decimal(value)
+    text = _format_decimal(value, digits)
     return text if text.startswith(_MINUS) else f"+{text}"
 
 
@@ -75,6 +75,6 @@ def _with_interval(tell: Callable[[float], str], found: _Figure) -> str:
     return f"{tell(found.value)} [{span}]"
 
 
-def _format_decimal(value: float) -> str:
-    text = f"{abs(value):.3f}".removeprefix("0")
-    return f"{_MINUS}{text}" if value < 0 and text != ".000" else text
+def _format_decimal(value: float, digits: int = 3) -> str:
+    text = f"{abs(value):.{digits}f}".removeprefix("0")
+    return f"{_MINUS}{text}" if value < 0 and text.strip(".0") else text

@@ -49,7 +49,10 @@ PERSON = ["hospital", "patient"]
 SLIDE = [*PERSON, "slide"]
 """The columns that name a slide."""
 
-Slide = tuple[str, str, str]
+Person = tuple[Hospital, PatientId]
+"""A patient: hospital and identifier."""
+
+Slide = tuple[Hospital, PatientId, SlideId]
 """Hospital, patient and slide."""
 
 CELL = [*SLIDE, "x", "y"]

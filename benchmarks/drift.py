@@ -338,11 +338,11 @@ def make_hospital(seed: int, patients: int = 50) -> tuple[Known, list[Profile], 
     """
     from bcd.synthetic.hospital import draw_patches
     from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
+    from bcd.synthetic.patient import draw_synthetic_patients
 
     options = HospitalOptions(seed=seed, patients=patients, large_patients=0, small_patches=12)
     drawn, whose = [], []
-    for patient, patches in draw_patches(draw_patients(options)):
+    for patient, patches in draw_patches(draw_synthetic_patients(options)):
         whole = [patch.pixels for patch in patches if patch.pixels.shape == (50, 50, 3)]
         drawn += whole
         whose += [patient.id] * len(whole)

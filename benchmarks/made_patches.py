@@ -27,7 +27,7 @@ from bcd.files import whole_file, whole_folder
 from bcd.patches import PATCH_PIXELS, PatchName, PatientId, SlideId
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 
 PER_PATIENT = 277_524 / 279
 """Patches of a patient: the public set's."""
@@ -77,7 +77,7 @@ def draw_base(patches: int) -> Base:
     """Draws a few thousand patches of a synthetic hospital, or as many patients as give about so few patches."""
     hospital = HospitalOptions(large_patients=0)
     enough = max(2, patches // hospital.small_patches)
-    patients = draw_patients(hospital.model_copy(update={"patients": min(hospital.patients, enough)}))
+    patients = draw_synthetic_patients(hospital.model_copy(update={"patients": min(hospital.patients, enough)}))
     drawn = (patch for _, of_patient in draw_patches(patients) for patch in of_patient)
     return _choose([(cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2BGR), patch.name.label) for patch in drawn])
 

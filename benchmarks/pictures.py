@@ -32,7 +32,7 @@ from bcd.bundle.record import BundleRecord
 from bcd.bundle.released import load_released
 from bcd.drift.state import Known
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.mosaic import stitch
@@ -46,7 +46,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 from bcd.synthetic.hospital import draw_hospital, draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 
 SYNTHETIC = Hospital("synthetic")
 
@@ -223,7 +223,7 @@ def read_subject(delivery: Path, patient: str) -> Subject:
 def make_subject(patches: int) -> Subject:
     """Draws a patient of one whole slide of about so many patches."""
     options = HospitalOptions(patients=2, large_patients=1, large_patches=patches)
-    large = max(draw_patients(options), key=lambda each: each.width * each.height)
+    large = max(draw_synthetic_patients(options), key=lambda each: each.width * each.height)
     drawn = [each for each in next(iter(draw_patches([large])))[1] if each.pixels.shape == (50, 50, 3)]
     names = [each.name for each in drawn]
     pixels = np.stack([each.pixels for each in drawn])
@@ -247,7 +247,7 @@ def _make_subject(table: pd.DataFrame, pixels: NDArray[np.uint8], patient: Patie
         patches=table,
         read=lambda rows: pixels[rows["row"].to_numpy()],
         frames={},
-        complete={(SYNTHETIC, str(patient), str(table["slide"].iloc[0]))},
+        complete={(SYNTHETIC, PatientId(str(patient)), SlideId(str(table["slide"].iloc[0])))},
         exposure=Exposure(None, True, "Never seen by the model: made up."),
         protocol="none",
         content="0" * 64,

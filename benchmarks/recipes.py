@@ -142,7 +142,7 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
                 [[average(*frames)] for frames in evaluated[f"{name}, 8 turns"][1]],
             )
     default = evaluated["default, 1 turn"][1]
-    draws = [draw_patients(fold[0]) for fold in default]
+    draws = [resample_patients(fold[0]) for fold in default]
     base = resample(default, draws)
     print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
     for name, (seeds, folds) in evaluated.items():
@@ -216,7 +216,7 @@ def average(*frames: pd.DataFrame) -> pd.DataFrame:
     return frames[0].assign(logit=np.mean([frame["logit"] for frame in frames], axis=0))
 
 
-def draw_patients(frame: pd.DataFrame) -> np.ndarray:
+def resample_patients(frame: pd.DataFrame) -> np.ndarray:
     """Draws how often each patient of a fold counts, (1 + RESAMPLES, patients); row 0 is the fold itself."""
     n = frame["patient"].nunique()
     random = np.random.default_rng(n)

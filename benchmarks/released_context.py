@@ -15,7 +15,7 @@ import pandas as pd
 from made_scores import ScoreModel, draw_synthetic_scores
 from numpy.typing import NDArray
 
-from bcd.bundle.released.figures import Gain, SlideInContext
+from bcd.bundle.released.figures import ContextGain, SlideInContext
 from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
 from bcd.evaluation.policy.context import Context, fit_stage, score_context
 from bcd.evaluation.policy.policy import Policy
@@ -72,8 +72,8 @@ def evaluate_slide(title: str, slide: pd.DataFrame, calibrator: Calibrator, stag
         title=title,
         patches=len(slide),
         positive=int(positive.sum()),
-        auroc=Gain(**{name: _auroc(positive, probability) for name, probability in scored.items()}),
-        best_f1=Gain(**{name: best_f1(positive, probability) for name, probability in scored.items()}),
+        auroc=ContextGain(**{name: _auroc(positive, probability) for name, probability in scored.items()}),
+        best_f1=ContextGain(**{name: best_f1(positive, probability) for name, probability in scored.items()}),
     )
 
 
@@ -95,9 +95,10 @@ def _is_slide(patches: pd.DataFrame) -> bool:
 
 
 def _average(title: str, slides: list[SlideInContext]) -> SlideInContext:
-    def mean(read: Callable[[SlideInContext], Gain]) -> Gain:
+    def mean(read: Callable[[SlideInContext], ContextGain]) -> ContextGain:
         each = [read(slide) for slide in slides]
-        return Gain(**{name: float(np.mean([getattr(one, name) for one in each])) for name in Gain.model_fields})
+        names = ContextGain.model_fields
+        return ContextGain(**{name: float(np.mean([getattr(one, name) for one in each])) for name in names})
 
     return SlideInContext(
         title=title,

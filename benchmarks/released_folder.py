@@ -23,7 +23,7 @@ from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_released_figures
+from bcd.bundle.released.figures import FILE, Figures, Shift, TrainingSource, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
@@ -225,7 +225,7 @@ def describe(release: Release) -> Figures:
     seeds = ", ".join(str(training.seed + number) for number in range(len(members)))
     computed = release.computed
     return Figures(
-        data=Source(
+        data=TrainingSource(
             name="public IDC set (Breast Histopathology Images): 230 of its 279 patients, 6 % of its patches",
             licence="CC0 1.0",
             citation="Cruz-Roa et al. 2014; Janowczyk and Madabhushi 2016.",

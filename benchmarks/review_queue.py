@@ -20,6 +20,7 @@ from review_features import Depth, Fold, Head
 from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
 from bcd.evaluation.metrics.ranking import concordance
 from bcd.evaluation.metrics.sample import make_evaluation_sample
+from bcd.formats import format_signed
 from bcd.patches import patient_keys
 from bcd.review.queue import pick_patches, value_patches
 from bcd.scoring.result import SPREAD
@@ -185,7 +186,8 @@ def _tell_auroc(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> 
         lines.append(f"| {name} | " + " | ".join(_decimal(values[way, at]) for at in columns) + " |")
     for other, name in ((0, RANDOM), (1, "random, spread")):
         gain, gains = (each[-1] - each[other] for each in (values, resampled))
-        spans = [f"{_signed(gain[at])} [{', '.join(_signed(end) for end in _interval(gains[at]))}]" for at in columns]
+        ends = [", ".join(map(format_signed, _interval(gains[at]))) for at in columns]
+        spans = [f"{format_signed(gain[at])} [{span}]" for at, span in zip(columns, ends, strict=True)]
         lines.append(f"| {QUEUE} above {name} | " + " | ".join(spans) + " |")
     return "\n".join(lines)
 
@@ -221,10 +223,6 @@ def _labels(number: float) -> str:
 
 def _decimal(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
-
-
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{_decimal(abs(value))}"  # noqa: RUF001
 
 
 def _draw(curves: Mapping[Depth, NDArray[np.float64]], picture: Path, note: str) -> None:

@@ -26,7 +26,7 @@ from made_scores import (
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
+from bcd.evaluation.metrics.metrics import Resampled, find_metric_patches, measure_leverage, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
@@ -182,7 +182,7 @@ def _evaluate(patches: ScoredPatches, n: int, weights: Array) -> Resampled:
 def _figure(resampled: Resampled, key: str) -> Figure:
     t = resampled.tallies
     if key == "auroc":
-        patches = basis(key, t)
+        patches = find_metric_patches(key, t)
         error = auroc_error(resampled.pairs, t.positive, t.negative)
         return Figure(_values(resampled, key), resampled.weights, measure_leverage(key, t), patches, error)
     if key == "selective_error":
@@ -209,7 +209,7 @@ def _compare(
     n = len(a.sample.patients)
     for key in keys:
         first, second = _values(a, key), _values(b, key)
-        leverage, patches = measure_leverage(key, a.tallies), basis(key, a.tallies)
+        leverage, patches = measure_leverage(key, a.tallies), find_metric_patches(key, a.tallies)
         truth = compute_true_metric(models[1], key) - compute_true_metric(models[0], key)
         for options in (PERCENTILE, OPTIONS):
             low, high, _ = interval(

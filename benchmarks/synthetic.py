@@ -20,7 +20,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcd.networks.architecture import PRESETS
-from bcd.networks.keras_files import load_network
 from bcd.patches import PATCH_PIXELS, Hospital, SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -28,10 +27,9 @@ from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.snapshots.freeze import Snapshot
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 from bcd.training.fit import train_network
 from bcd.training.options import TrainOptions
-from bcd.training.predict import predict_logits
 
 MOST_BY_COLOUR = 0.90
 LEAST_GAIN = 0.04
@@ -79,7 +77,7 @@ def _evaluate(seed: int, training: TrainOptions) -> bool:
 def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """Draws a hospital and deals its patients, the full-size ones too, to train, val and test at random."""
     rows, pixels = [], []
-    patients = draw_patients(HospitalOptions(seed=seed))
+    patients = draw_synthetic_patients(HospitalOptions(seed=seed))
     order = np.random.default_rng(seed).permutation(len(patients))
     dealt = ["test"] * EVALUATED + ["val"] * VAL + ["train"] * (len(order) - EVALUATED - VAL)
     split = {patients[i].id: name for i, name in zip(order, dealt, strict=True)}
@@ -112,7 +110,7 @@ def _network(patches: pd.DataFrame, pixels: NDArray[np.uint8], training: TrainOp
     prepared = PreparedSnapshot(snapshot, options, prepare(pixels, options))
     with tempfile.TemporaryDirectory() as folder:
         trained = train_network(prepared, PRESETS["compact"], training, Path(folder) / "network")
-        return predict_logits(load_network(trained.path), prepared.pixels)
+        return trained.predict(prepared.pixels)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from bcd.store.drift import find_drift
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Place, Spacing, Text
-from flows.mapping import Engine, Here, open_engine
+from flows.mapping import Here, Mapper, open_mapper
 from flows.reporting import (
     finish_flow,
     link_report_in_artifact,
@@ -134,13 +134,13 @@ def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = 
 @contextmanager
 def _open_tiler(settings: Settings, slides: int) -> Iterator[Tiler]:
     """Yields who cuts the slides of a delivery: several at a time where `[run]` names a cluster."""
-    with open_engine(settings) if slides > 1 else nullcontext(Here()) as engine:
-        yield Tiler() if isinstance(engine, Here) else Tiler(partial(_cut_elsewhere, engine), engine.width)
+    with open_mapper(settings) if slides > 1 else nullcontext(Here()) as mapper:
+        yield Tiler() if isinstance(mapper, Here) else Tiler(partial(_cut_elsewhere, mapper), mapper.width)
 
 
-def _cut_elsewhere(engine: Engine, path: Path, spacing: Microns | None, coarsest: Microns) -> Iterable[Tiles]:
+def _cut_elsewhere(mapper: Mapper, path: Path, spacing: Microns | None, coarsest: Microns) -> Iterable[Tiles]:
     call = {"path": path, "spacing": spacing, "coarsest": coarsest}
-    outcome = engine.submit(cut_slide_task, ("A slide", call))
+    outcome = mapper.submit(cut_slide_task, ("A slide", call))
 
     def take() -> Iterator[Tiles]:
         found = outcome()

@@ -3,8 +3,8 @@
 `[run]` of bcd.toml says which. A process of the cluster that ends is no matter: its calls are done again by another.
 
 Examples:
-        with open_engine(settings) as engine:
-            for place, outcome in engine.run_each(score_patient_task, calls):
+        with open_mapper(settings) as mapper:
+            for place, outcome in mapper.run_each(score_patient_task, calls):
                 print(calls[place][0], outcome())
 """
 
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0  # for a scheduler, its first process, and others where all have ended
 
 
-class Engine(Protocol):
+class Mapper(Protocol):
     """Where calls of a task are done.
 
     Attributes:
@@ -139,7 +139,7 @@ class OnDask:
 
 
 @contextmanager
-def open_engine(settings: Settings) -> Iterator[Engine]:
+def open_mapper(settings: Settings) -> Iterator[Mapper]:
     """Yields what `[run]` of bcd.toml names; a cluster of this machine lives as long as the block.
 
     Raises:

@@ -21,6 +21,7 @@ from bcd.evaluation.report.tables import describe_evaluation
 from bcd.formats import format_count, format_estimate
 from bcd.gate.plot import draw_gate_checks
 from bcd.gate.verdict import Verdict
+from bcd.patches import PERSON
 from bcd.progress import say_progress
 from bcd.retraining.due import Due, find_due
 from bcd.retraining.plan import find_done
@@ -129,7 +130,7 @@ def _tell_outcome(outcome: Outcome) -> str:
 
 
 def _count_patients(snapshot: Snapshot) -> str:
-    patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
+    patients = len(snapshot.patches.drop_duplicates(PERSON))
     hospitals = snapshot.patches["hospital"].nunique()
     return f"{format_count(patients, 'patient')} of {format_count(hospitals, 'hospital')}"
 

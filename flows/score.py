@@ -19,6 +19,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from bcd.config import load_configuration
+from bcd.drift.state import Drift
 from bcd.errors import BcdError
 from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
@@ -31,7 +32,7 @@ from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.limits import SCORING, hold_slot
-from flows.mapping import Here, open_engine
+from flows.mapping import Here, open_mapper
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -84,10 +85,10 @@ def score(
         shared = {"version": bundle.name, "options": options}
         calls = [(f"Patient {one}/{other}", {"hospital": one, "patient": other, **shared}) for one, other in chosen]
         with (
-            open_engine(settings) if len(calls) > 1 else nullcontext(Here()) as engine,
+            open_mapper(settings) if len(calls) > 1 else nullcontext(Here()) as mapper,
             nullcontext(_ignore) if patient else track_progress("Scoring patients", total=len(chosen)) as advance,
         ):
-            for place, outcome in engine.run_each(score_patient_task, calls):
+            for place, outcome in mapper.run_each(score_patient_task, calls):
                 try:
                     done[place] = find_score_here(settings, outcome())
                 except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
@@ -96,7 +97,7 @@ def score(
                 advance(1)
         scores = [done[place] for place in sorted(done)]
         if patient:
-            _publish_patient(settings, scores)
+            publish_scored_patients(settings, scores)
         elif scores:
             publish_markdown("scored", tabulate_scores(settings, scores), "Scored patients. Research use only.")
         if not patient:
@@ -171,7 +172,8 @@ def _score_in_shadow(
         get_run_logger().warning("Nothing was scored in shadow: %s", error)
 
 
-def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:
+def publish_scored_patients(settings: Settings, scores: Sequence[PatientScore]) -> None:
+    """Leaves each patient's heatmap and report on the dashboard."""
     for scored in scores:
         named, key = f"{scored.hospital}/{scored.patient}", f"{scored.hospital}-{scored.patient}"
         if scored.pictures:
@@ -186,10 +188,9 @@ def tabulate_scores(settings: Settings, scores: Sequence[PatientScore]) -> str:
     """Returns the table of a night's patients, in which a click opens each report."""
     rows = []
     for each in scores:
-        drift = "" if each.drift is None else each.drift.state.title
         report = link_report_in_artifact(settings, each.report)
         figures = f"{each.n:,} | {each.coverage:.0%} | {each.tumour_fraction:.3f}"
-        rows.append(f"| {each.hospital}/{each.patient} | {figures} | {drift} | {report} |")
+        rows.append(f"| {each.hospital}/{each.patient} | {figures} | {each.drift.state.title} | {report} |")
     header = "| patient | patches | confident | mean probability of IDC | drift | report |"
     return "\n".join([header, "| --- | ---: | ---: | ---: | --- | --- |", *rows])
 
@@ -206,19 +207,16 @@ def describe_score_artifact(settings: Settings, scored: PatientScore) -> str:
             "",
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
-            *_describe_drift(scored),
+            _describe_drift(scored.drift.state),
             f"- report: {link_report_in_artifact(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )
 
 
-def _describe_drift(scored: PatientScore) -> list[str]:
-    if scored.drift is None:
-        return []
-    state = scored.drift.state
+def _describe_drift(state: Drift) -> str:
     said = "**not to be relied on**" if state.colour == "red" else state.title
-    return [f"- drift: {said}. {' '.join(state.sentences)}"]
+    return f"- drift: {said}. {' '.join(state.sentences)}"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def warn_of_patients(scores: Sequence[PatientScore]) -> None:
     sentences = [
         f"{each.hospital}/{each.patient}: {' '.join(each.drift.state.reasons)}"
         for each in scores
-        if each.drift is not None and each.drift.state.colour == "red"
+        if each.drift.state.colour == "red"
     ]
     if sentences:
         _warn_of_drift("drift-patients", sentences, "Warning: patients whose scores are not to be relied on")

@@ -100,6 +100,11 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def touch(self, kind: str, *at: float) -> None:
+        """Puts a finger on a point of the window, moves it there, or lifts it (touchStart, touchMove, touchEnd)."""
+        points = [{"x": at[0], "y": at[1]}] if at else []
+        self._ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
     def type(self, selector: str, text: str) -> None:
         """Clicks into a field and types."""
         self.click(selector)

@@ -158,7 +158,7 @@ def _start_prefect_page(harness: Any) -> subprocess.Popen[bytes]:
     """Starts the server that `bcd up` starts, where Prefect's harness would start its own."""
     from prefect.settings import get_current_settings
 
-    page = ["-m", "uvicorn", "--factory", "bcd.cli.prefect_page:make_app", "--port", str(harness.port)]
+    page = ["-m", "uvicorn", "--factory", "bcd.cli.prefect_page:make_prefect_page", "--port", str(harness.port)]
     variables = os.environ | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_SERVER_UI_ENABLED": "false"}
     variables |= get_current_settings().to_environment_variables(exclude_unset=True)
     return subprocess.Popen([sys.executable, *page, "--log-level", "error"], env=variables)

@@ -6,9 +6,10 @@ import gzip
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,11 +17,22 @@ import pytest
 from numpy.typing import NDArray
 
 from bcd.admission.rules import DeliveryError
+from bcd.patches import PatchName, PatientId, SlideId
+from bcd.store.delivery_queries import list_stored_refusals
+
+if TYPE_CHECKING:
+    from bcd.admission.admit import Admission
+    from bcd.store.store import Store
 
 
 def refused(rule: str) -> pytest.RaisesExc[DeliveryError]:
     """Expects that a delivery is refused as a whole, by a rule."""
     return pytest.raises(DeliveryError, check=lambda error: error.rule == rule)
+
+
+def read_refusals(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
+    """Returns rule and message of each refused file of an admission, by its name."""
+    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 @cache
@@ -42,13 +54,36 @@ def patch_files(patient: str, pictures: Iterable[int]) -> dict[str, bytes]:
     }
 
 
-def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+def name_pixels(
+    patient: str,
+    pixels: NDArray[np.uint8],
+    *,
+    slide: str = "5",
+    columns: int = 6,
+    labels: Sequence[int | None] = (0, 1),
+) -> dict[str, bytes]:
+    """Makes the files of a patient's patches, whose RGB pixels lie row by row and whose labels come in turn."""
+    files = {}
+    for place, patch in enumerate(pixels):
+        row, column = divmod(place, columns)
+        label = labels[place % len(labels)]
+        name = PatchName(PatientId(patient), SlideId(slide), 50 * column + 1, 50 * row + 1, label)
+        files[name.format()] = encode(patch[..., ::-1])
+    return files
+
+
+def write_zip(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
     """Writes files as a zip without the time of writing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return path
+
+
+def write_packed_zip(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """Writes files as a zip, compressed as most programs do it."""
+    return write_zip(path, files, method)
 
 
 def write_tar_gz(path: Path, files: Mapping[str, bytes]) -> Path:

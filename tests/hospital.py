@@ -22,7 +22,7 @@ from free_ports import find_free_port
 
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 
 BCD = str(Path(sys.executable).parent / "bcd")
 PATIENCE = 900.0
@@ -72,7 +72,7 @@ def kill_processes(home: Path) -> None:
 
 def draw_deliveries(options: HospitalOptions, patients: Mapping[str, int], folder: Path) -> dict[str, Path]:
     """Draws deliveries of so many patients each, a zip by its name."""
-    drawn = draw_patches(draw_patients(options.model_copy(update={"patients": sum(patients.values())})))
+    drawn = draw_patches(draw_synthetic_patients(options.model_copy(update={"patients": sum(patients.values())})))
     made = {}
     for name, number in patients.items():
         mine = [patch for _ in range(number) for patch in next(drawn)[1]]

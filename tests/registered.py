@@ -32,7 +32,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.store import Store
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
 
 PATCHES = 6  # of each patient, half of them IDC
@@ -219,7 +219,7 @@ def versions_home(five_versions: Path, tmp_path_factory: pytest.TempPathFactory)
     """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
     and one that was trained on gate patients."""
     made = copy_home(five_versions, tmp_path_factory.mktemp("versions") / "home")
-    open_client(made)  # the addresses in its registry follow
+    open_mlflow_client(made)  # the addresses in its registry follow
     _copy_database(made.mlflow / "mlflow.db", made.home / "undecided.db")
     return made
 
@@ -240,6 +240,12 @@ def _copy_database(source: Path, target: Path) -> None:
 @pytest.fixture
 def undecided_store(undecided: Settings) -> Store:
     return new_store(undecided)
+
+
+def read_aliases(settings: Settings) -> dict[str, str]:
+    """Who holds which alias, except for that of the anchor, which has tests of its own."""
+    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
+    return {alias: version for alias, version in found.items() if alias != "anchor"}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from scored import draw_scores
 from bcd.bundle.engine import describe_engine
 from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.reference import describe_training, measure_reference_scores
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source, Yardstick
+from bcd.bundle.released.figures import FILE, Figures, Shift, TrainingSource, Yardstick
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle
 from bcd.evaluation.evaluation import evaluate_scores
@@ -62,7 +62,7 @@ def make_figures() -> Figures:
     scores = draw_scores([60] * 12, seed=5)
     natural = evaluate_scores(scores, EvaluateOptions(resamples=100), snapshot="a" * 64, split="out of fold")
     return Figures(
-        data=Source(
+        data=TrainingSource(
             name="made-up set",
             licence="CC0",
             citation="Nobody 2026.",

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from bcd.settings import Settings
+from bcd.store import objects
 from bcd.store.bucket import Bucket
 from bcd.store.copies import make_room
 from bcd.store.objects import changed_file, put, remove, require
@@ -72,6 +73,12 @@ def machines(bucket: object, tmp_path: Path) -> tuple[Settings, Settings]:
         Settings(home=tmp_path / name, catalog_url=catalog, store_url="s3://east/bcd") for name in ("one", "other")
     )
     return one, other
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call compares with the bucket anew, as that of a new process does."""
+    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)
 
 
 class Killed(BaseException):

@@ -4,7 +4,15 @@ import pytest
 
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.options import EvaluateOptions
-from bcd.formats import format_count, format_difference, format_estimate, format_level, format_percent, format_some
+from bcd.formats import (
+    format_count,
+    format_difference,
+    format_estimate,
+    format_level,
+    format_percent,
+    format_signed,
+    format_some,
+)
 
 MINUS = "\N{MINUS SIGN}"
 ENDS = f"[{MINUS}.004, +.028]"
@@ -35,6 +43,14 @@ def test_a_metric_is_shown_with_its_interval(figure: Estimate, text: str) -> Non
 def test_a_difference_is_shown_with_its_sign(value: float, text: str) -> None:
     difference = Difference(value=value, low=-0.004, high=0.028, n_patches=100, n_patients=10)
     assert format_difference(difference) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.5, 1, "+.5"), (1.26, 1, "+1.3"), (-12.04, 1, f"{MINUS}12.0"), (-0.04, 1, "+.0"), (-0.5, 2, f"{MINUS}.50")],
+)
+def test_a_signed_figure_has_as_many_digits_as_are_asked_for(value: float, digits: int, text: str) -> None:
+    assert format_signed(value, digits) == text
 
 
 def test_levels_and_shares_are_shown_as_per_cent() -> None:

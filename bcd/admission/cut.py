@@ -16,16 +16,17 @@ import numpy as np
 
 from bcd.admission.findings import Findings
 from bcd.admission.pixels import find_blank, flag_delivered_pixels, hash_delivered_pixels, look_at_pixels
-from bcd.admission.plan import UNLABELLED, Plan, SlideFile
+from bcd.admission.plan import UNLABELLED, AdmissionPlan, SlideFile
 from bcd.admission.rules import Refusal
 from bcd.admission.slides.dicom import group_dicom_series
-from bcd.admission.slides.names import TIFF_SUFFIXES, is_dicom
+from bcd.admission.slides.names import TIFF_SUFFIXES, SlideName, is_dicom
 from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import hash_file, partial_folder
 from bcd.formats import format_some
 from bcd.options import Microns
+from bcd.patches import SlideId
 from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
 from bcd.store.frames import SlideFrame
@@ -64,7 +65,7 @@ def open_own_tiler(slides: int) -> AbstractContextManager[Tiler]:  # noqa: ARG00
 
 def cut_slides(
     source: Source,
-    plan: Plan,
+    plan: AdmissionPlan,
     findings: Findings,
     spool: Spool,
     *,
@@ -110,7 +111,7 @@ def cut_slides(
     _tell_absent(findings, plan.complete)
 
 
-def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) -> None:
+def _tell_absent(findings: Findings, complete: Mapping[SlideName, int]) -> None:
     """Refuses tables that declare slides complete of which the delivery has no patch; their other rows count."""
     if not complete:
         return
@@ -219,7 +220,12 @@ def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findi
     if not series:
         return [planned]
     slides = [
-        replace(planned, member=members[first], companions=[members[place] for place in others], slide=str(number))
+        replace(
+            planned,
+            member=members[first],
+            companions=[members[place] for place in others],
+            slide=SlideId(str(number)),
+        )
         for number, (first, *others) in enumerate(series, start=1)
     ]
     for place in strays:

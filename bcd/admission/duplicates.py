@@ -17,7 +17,7 @@ import numpy as np
 
 from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
-from bcd.patches import CELL, Hospital
+from bcd.patches import CELL, Hospital, PatientId, SlideId
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
 from bcd.store.spool import begin_digests
 from bcd.store.store import Store
@@ -38,8 +38,8 @@ class Patch(NamedTuple):
 
     row: int
     member: int
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     x: int
     y: int
     label: int | None

@@ -26,7 +26,7 @@ from bcd.admission.pixels import (
     hash_delivered_pixels,
     look_at_pixels,
 )
-from bcd.admission.plan import Plan
+from bcd.admission.plan import AdmissionPlan
 from bcd.admission.png import MAX_BYTES, check_bytes, decode_patch
 from bcd.admission.rules import Refusal
 from bcd.admission.sources.containers import archive_kind
@@ -60,7 +60,7 @@ class _Look:
     flags: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
-def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
+def examine_files(source: Source, plan: AdmissionPlan, spool: Spool) -> Findings:
     """Looks at files one by one and appends the pixels of the good patches to the spool.
 
     Args:

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Example:
+class ExamplePicture:
     """One picture of a mosaic.
 
     Attributes:
@@ -78,7 +78,7 @@ class Gallery:
     delivery: Delivery
     hidden: set[str]
 
-    def show_refused(self, file: RefusedFile, place: int) -> Example:
+    def show_refused(self, file: RefusedFile, place: int) -> ExamplePicture:
         """Returns the picture of a refused file, captioned with its place in the delivery's list, counted from 1."""
         name = parse_refused_name(file)
         image = None
@@ -91,22 +91,22 @@ class Gallery:
             caption += f" · label {name.label}"
         elif file.rule == "two-patients" and name is not None:
             caption += f" · {name.patient}"
-        return Example(None if image is None else _data_uri(image), caption, file.name, file.message)
+        return ExamplePicture(None if image is None else _data_uri(image), caption, file.name, file.message)
 
-    def show_held(self, name: PatchName) -> Example | None:
+    def show_held(self, name: PatchName) -> ExamplePicture | None:
         """Returns the picture that a batch holds of the same place; None where none does or it is not to be shown."""
         found = None if name.patient in self.hidden else find_batch_of_patch(self.store, self.delivery.hospital, name)
         if found is None:
             return None
         batch, row = found
-        return Example(
+        return ExamplePicture(
             _patch_uri(open_pixels(self.store.settings, batch)[row]),
             "admitted",
             _title_refused_patch(name),
             f"admitted in batch {batch[:12]}",
         )
 
-    def show_flagged(self, flag: str, number: int) -> list[Example]:
+    def show_flagged(self, flag: str, number: int) -> list[ExamplePicture]:
         """Returns pictures of the batch's patches with a flag, spread evenly over the batch."""
         assert self.delivery.batch is not None
         settings, batch = self.store.settings, self.delivery.batch
@@ -115,7 +115,7 @@ class Gallery:
         names = _read_patch_names(read_index_parts(settings, batch, ["patient", "slide", "x", "y"]), rows)
         pixels = open_pixels(settings, batch)
         return [
-            Example(_patch_uri(pixels[row]), one.patient, _title_refused_patch(one))
+            ExamplePicture(_patch_uri(pixels[row]), one.patient, _title_refused_patch(one))
             for row, one in zip(rows, names, strict=True)
         ]
 

@@ -80,10 +80,13 @@ class Findings:
         """Returns the patches that nothing has refused so far."""
         return self.patches.drop(index=list(self.rejected)) if self.rejected else self.patches
 
-    def list_files(self) -> Iterator[memoryview]:
+    def list_files(self, chunk: int = _CHUNK) -> Iterator[memoryview]:
         """Yields a line of text for each file, ignored ones left out, in the order of the lines, some at a time.
 
         Each begins with its line end: name, tab, sha256 of its bytes.
+
+        Args:
+            chunk: Files whose lines are made at a time.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -93,20 +96,22 @@ class Findings:
         order = pc.sort_indices(lines).to_numpy()  # as UTF-8, whose order is that of the text
         if self.ignored:
             order = order[~np.isin(order, list(self.ignored))]
-        order = self._sort_namesakes(lines, order)
-        for start in range(0, len(order), _CHUNK):
-            members = order[start : start + _CHUNK]
+        order = self._sort_namesakes(lines, order, chunk)
+        for start in range(0, len(order), chunk):
+            members = order[start : start + chunk]
             hashes, tab = hex_text(self.digests[members]), pa.scalar("\t", pa.large_string())
             yield text_of(pc.binary_join_element_wise(lines.take(pa.array(members)), hashes, tab))
 
-    def _sort_namesakes(self, lines: pa.LargeStringArray, order: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def _sort_namesakes(
+        self, lines: pa.LargeStringArray, order: NDArray[np.uint64], chunk: int
+    ) -> NDArray[np.uint64]:
         """Brings files of the same name, which an archive may hold, into the order of their hashes."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         repeats = []
-        for start in range(0, len(order) - 1, _CHUNK):
-            sorted_lines = lines.take(pa.array(order[start : start + _CHUNK + 1]))
+        for start in range(0, len(order) - 1, chunk):
+            sorted_lines = lines.take(pa.array(order[start : start + chunk + 1]))
             same = pc.equal(sorted_lines[1:], sorted_lines[:-1])
             repeats.append(start + np.flatnonzero(same.to_numpy(zero_copy_only=False)))
         places = np.concatenate([np.empty(0, np.int64), *repeats])

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from bcd.admission.findings import Findings, as_hex
 from bcd.admission.pixels import FLAG_BIT, far_slides, optical_density
 from bcd.admission.plan import UNLABELLED
-from bcd.patches import Hospital
+from bcd.admission.slides.names import SlideName
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.store.batches import ROW_GROUP, BatchIndex
 from bcd.store.known import StainRecord
 
@@ -64,7 +65,7 @@ def make_batch_index(
     return BatchIndex(len(standing), make_part)
 
 
-def count_delivered_flags(standing: pd.DataFrame, far: set[tuple[str, str]]) -> dict[str, int]:
+def count_delivered_flags(standing: pd.DataFrame, far: set[SlideName]) -> dict[str, int]:
     """Counts the patches with each flag that any has.
 
     Args:
@@ -85,13 +86,13 @@ def measure_delivered_stains(standing: pd.DataFrame) -> list[StainRecord]:
         grouped = density.groupby(SLIDE, observed=True)
         means, counts = grouped[CHANNELS].mean(), grouped.size()
         stains += [
-            StainRecord(str(patient), str(slide), int(n), *(float(value) for value in row))
+            StainRecord(PatientId(str(patient)), SlideId(str(slide)), int(n), *(float(value) for value in row))
             for (patient, slide), row, n in zip(means.index, means.to_numpy(), counts, strict=True)
         ]
     return stains
 
 
-def find_far_slides(known: list[StainRecord], stains: list[StainRecord]) -> set[tuple[str, str]]:
+def find_far_slides(known: list[StainRecord], stains: list[StainRecord]) -> set[SlideName]:
     """Finds the slides whose stain is far from those of earlier batches."""
     far = far_slides(_stack_stain_densities(known), _stack_stain_densities(stains))
     return {(stain.patient, stain.slide) for stain, is_far in zip(stains, far, strict=True) if is_far}
@@ -110,7 +111,7 @@ def _slides_together(standing: pd.DataFrame) -> Iterator[pd.DataFrame]:
         start = stop
 
 
-def _flags_of(rows: pd.DataFrame, far: set[tuple[str, str]]) -> NDArray[np.uint8]:
+def _flags_of(rows: pd.DataFrame, far: set[SlideName]) -> NDArray[np.uint8]:
     flags: NDArray[np.uint8] = rows["flags"].to_numpy()
     if not far:
         return flags

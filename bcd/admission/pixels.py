@@ -43,7 +43,7 @@ FLAG_BIT = {flag: 1 << place for place, flag in enumerate(FLAGS)}
 """The bit of each flag in a patch's flags."""
 
 
-class Shown(NamedTuple):
+class PixelMeasures(NamedTuple):
     """What n patches show.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shown(NamedTuple):
     spread: NDArray[np.int16]
 
 
-def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
+def look_at_pixels(patches: NDArray[np.uint8]) -> PixelMeasures:
     """Measures detail and colour of patches (n, 50, 50, 3) uint8 RGB, contiguous."""
     import cv2
 
@@ -71,7 +71,7 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
     bends: NDArray[np.uint8] = cv2.Laplacian(green, cv2.CV_8U, scale=4).reshape(n, edge, edge)
     inner = np.ascontiguousarray(bends[:, 1:-1]).reshape(n * (edge - 2), edge)  # without the seams between patches
     detail: NDArray[np.uint8] = cv2.resize(inner, (5, 4 * n), interpolation=cv2.INTER_AREA).reshape(n, 20)
-    return Shown(detail.max(axis=1).astype(np.float32) / 2, colours, spread)
+    return PixelMeasures(detail.max(axis=1).astype(np.float32) / 2, colours, spread)
 
 
 def hash_delivered_pixels(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -87,7 +87,7 @@ def hash_delivered_pixels(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(patches), DIGEST_BYTES)
 
 
-def find_blank(shown: Shown) -> NDArray[np.bool_]:
+def find_blank(shown: PixelMeasures) -> NDArray[np.bool_]:
     """Tells which patches show nothing: no detail, and no colour of stain or ink."""
     blank: NDArray[np.bool_] = (shown.detail < BLANK_DETAIL) & (shown.spread <= GREY_SPREAD)
     return blank
@@ -110,7 +110,7 @@ def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
     return Refusal("blank", f"The patch shows nothing: all of it is about red {red}, green {green}, blue {blue}.")
 
 
-def flag_delivered_pixels(shown: Shown) -> NDArray[np.uint8]:
+def flag_delivered_pixels(shown: PixelMeasures) -> NDArray[np.uint8]:
     """Returns the flags `blur`, `sharp` and `pen` of patches, as bits (n,) of FLAG_BIT."""
     blur, sharp = shown.detail < BLUR_DETAIL, shown.detail > SHARP_DETAIL
     pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (_channel_spread(shown.colours) >= PEN_SPREAD)

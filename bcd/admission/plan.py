@@ -33,7 +33,7 @@ from bcd.admission.slides.names import (
 from bcd.admission.sources.member_names import ShownNames
 from bcd.admission.sources.source import Source, is_litter
 from bcd.options import Microns
-from bcd.patches import PatchName, is_patch_of_another_format, split_patch_name
+from bcd.patches import PatchName, PatientId, SlideId, is_patch_of_another_format, split_patch_name
 from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
@@ -69,15 +69,15 @@ class SlideFile:
 
     member: int
     companions: list[int]
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     is_numbered: bool = True
     spacing: Microns | None = None
     complete: bool | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
+class AdmissionPlan:
     """What is to be read of a delivery.
 
     Attributes:
@@ -99,7 +99,7 @@ class Plan:
     slides: list[SlideFile]
     tables: list[int]
     slide_tables: list[int]
-    complete: dict[tuple[str, str], int]
+    complete: dict[SlideName, int]
     shown_blank: set[int]
 
 
@@ -112,7 +112,7 @@ def plan_admission(
     any_name: bool = False,
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
-) -> Plan:
+) -> AdmissionPlan:
     """Reads the names of a delivery's files.
 
     Args:
@@ -156,7 +156,7 @@ class _Planner:
         self._tables: list[int] = []
         self._shown_blank: set[int] = set()
 
-    def plan(self) -> Plan:
+    def plan(self) -> AdmissionPlan:
         names, naming = self._source.names, self._naming
         for member, name in self._take_usual():
             self._take(member, name)
@@ -165,7 +165,7 @@ class _Planner:
         shown = ShownNames(names, naming.show) if naming.hides else names
         patches = self._columns.as_frame()
         declared = self._declared
-        return Plan(
+        return AdmissionPlan(
             names=shown,
             litter=self._litter,
             refused=self._refused,
@@ -200,7 +200,7 @@ class _Planner:
             if by_folder is None or refuse_off_grid(column, row) or hazard(member) is not None:
                 yield member, name
             else:
-                append(member, (patient, slide), (column, row), by_folder)
+                append(member, PatientId(patient), SlideId(slide), (column, row), by_folder)
 
     def _look_at_folder(self, name: str) -> int | None:
         """Returns the label of a patch by its name and folders, UNLABELLED where neither says it; None: look on."""
@@ -235,7 +235,7 @@ class _Planner:
             self._refused[member] = self._naming.show_refusal(refusal)
             return
         label = self._labels.get(name, _find_said_label(folders, patch))
-        self._columns.append(member, (patch.patient, patch.slide), (patch.x, patch.y), label)
+        self._columns.append(member, patch.patient, patch.slide, (patch.x, patch.y), label)
         if waived == "blank":
             self._shown_blank.add(member)
 
@@ -328,8 +328,7 @@ class _Columns:
         self._patients: dict[str, int] = {}
         self._slides: dict[str, int] = {}
 
-    def append(self, member: int, person: tuple[str, str], place: tuple[int, int], label: int) -> None:
-        patient, slide = person
+    def append(self, member: int, patient: PatientId, slide: SlideId, place: tuple[int, int], label: int) -> None:
         row = self._count
         self._members[row] = member
         self._of_patient[row] = self._patients.setdefault(patient, len(self._patients))

@@ -28,6 +28,7 @@ from bcd.admission.index import make_batch_index
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
+from bcd.admission.slides.names import SlideName
 from bcd.admission.sources.open import open_source
 from bcd.options import Microns
 from bcd.patches import Hospital, Slide
@@ -63,7 +64,7 @@ class SeenDelivery:
     rows: NDArray[np.intp]
     refused: dict[str, int]
     reasons: list[str]
-    frames: dict[tuple[str, str], Frame]
+    frames: dict[SlideName, Frame]
     complete: frozenset[Slide]
     label_notes: list[str]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.admission.examples import Example, Gallery, choose_refused_evenly, parse_refused_name
+from bcd.admission.examples import ExamplePicture, Gallery, choose_refused_evenly, parse_refused_name
 from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
 from bcd.formats import format_share
@@ -115,7 +115,7 @@ def _rule_sections(gallery: Gallery, places: Places) -> list[dict[str, Any]]:
     ]
 
 
-def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> list[Example]:
+def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> list[ExamplePicture]:
     """Pictures of files that broke a rule; what a file contradicts stands beside it."""
     store, delivery = gallery.store, gallery.delivery.id
     beside = _SIDE_BY_SIDE.get(rule)
@@ -125,7 +125,7 @@ def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> lis
     else:
         files = sorted(list_stored_refusals(store, delivery, rule=rule, limit=MAX_ROWS), key=beside)[:EXAMPLES]
     place_of = {number: place for place, number in of_rule}
-    examples: list[Example] = []
+    examples: list[ExamplePicture] = []
     for file in files:
         examples.append(gallery.show_refused(file, place_of[file.number]))
         name = parse_refused_name(file)

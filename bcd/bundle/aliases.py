@@ -9,7 +9,6 @@ left alone, except for `anchor`, which the next decision sets right.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.progress import say_progress
@@ -17,7 +16,7 @@ from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL, find_mlflow_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from mlflow import MlflowClient
@@ -40,15 +39,14 @@ def is_about_version(client: MlflowClient, decision: Decision) -> bool:
     version = find_mlflow_version(client, decision.challenger)
     if version is None:
         return False
-    registered = datetime.fromtimestamp(client.get_model_version(MODEL, version).creation_timestamp / 1000, UTC)
-    return _is_same(decision, identify_version(client, version), registered)
+    return _is_same(decision, identify_version(client, version))
 
 
 def find_decided_version(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | None:
     """Returns the version that a decision is about; None where it is gone, even if another one has its number."""
     for row in rows:
         known = {"bundle": row.tags.get(KEY_TAG), "model": row.source}
-        if row.version == decision.challenger and _is_same(decision, known, row.registered_at):
+        if row.version == decision.challenger and _is_same(decision, known):
             return row
     return None
 
@@ -138,12 +136,8 @@ def tell_moved_champion(champion: VersionRow, decision: Decision | None) -> tupl
     return what, f"{keep}{undo}."
 
 
-def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) -> bool:
-    known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
-    if known != {key: value for key, value in found.items() if key in known}:
-        return False
-    # Earlier decisions do not name the model; what was registered later cannot have been decided on.
-    return "model" in known or registered <= decision.decided_at
+def _is_same(decision: Decision, found: Mapping[str, object]) -> bool:
+    return all(decision.evidence[key] == value for key, value in found.items())
 
 
 def last_alias_decision(store: Store) -> Decision | None:

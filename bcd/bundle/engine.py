@@ -16,9 +16,11 @@ import os
 import sys
 from collections import deque
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ from bcd.progress import track_progress
 from bcd.training.predict import turn_patches
 
 if TYPE_CHECKING:
+    from openvino import InferRequest
+
     from bcd.preprocessing.prepared import PatchRows
     from bcd.progress import Advance
     from bcd.training.options import Turns
@@ -153,7 +157,7 @@ class Engine:
         # Requests in turn, and twice as many as cores so that none waits for Python; no callbacks, for those run in
         # OpenVINO's threads, which then hang at Python's lock when the engine or the process ends.
         requests = [self._compiled.create_infer_request() for _ in range(2 * self._cores)]
-        running: deque[tuple[Any, dict[int, NDArray[np.float32]]]] = deque()
+        running: deque[tuple[InferRequest, dict[int, NDArray[np.float32]]]] = deque()
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
             for turn, turned in enumerate(turn_patches(patches, turns)):
@@ -171,7 +175,7 @@ class Engine:
         return Answers(logits, each.transpose(0, 2, 1).reshape(turns * each.shape[2], len(prepared)))
 
 
-def _finish_request(request: Any, outputs: dict[int, NDArray[np.float32]]) -> Any:
+def _finish_request(request: InferRequest, outputs: dict[int, NDArray[np.float32]]) -> InferRequest:
     """Waits for a request, keeps what its outputs say, by their number, and returns it, free for the next patches."""
     request.wait()
     for number, rows in outputs.items():
@@ -179,9 +183,7 @@ def _finish_request(request: Any, outputs: dict[int, NDArray[np.float32]]) -> An
     return request
 
 
-def import_openvino() -> Any:
+def import_openvino() -> ModuleType:
     """Imports OpenVINO without its telemetry, which would send a message at the import already."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
+    return import_module("openvino")

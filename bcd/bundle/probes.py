@@ -38,9 +38,11 @@ def _draw_slide() -> NDArray[np.uint8]:
     """Draws one small slide of the synthetic hospital and returns its whole patches, those without glass first."""
     from bcd.synthetic.hospital import draw_patches
     from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
+    from bcd.synthetic.patient import draw_synthetic_patients
 
-    patients = draw_patients(HospitalOptions(patients=2, large_patients=0, small_patches=100, tumour_free_share=0))
+    patients = draw_synthetic_patients(
+        HospitalOptions(patients=2, large_patients=0, small_patches=100, tumour_free_share=0)
+    )
     ((_, patches),) = draw_patches(patients[:1])
     whole = sorted(
         (patch for patch in patches if patch.pixels.shape == _SHAPE), key=lambda patch: patch.pixels.mean()

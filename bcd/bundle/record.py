@@ -14,6 +14,7 @@ from bcd.drift.state import Known
 from bcd.errors import DamagedError
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import Architecture
+from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 from bcd.versions import git_commit, package_versions
@@ -47,7 +48,7 @@ class BundleRecord(BaseModel):
     ensemble: EnsembleOptions = SINGLE
     engine: EngineRecord
     policy: Policy
-    snapshot: str
+    snapshot: SnapshotId
     protocol: str
     metrics: dict[str, float]
     reference: ReferenceStatistics | None = None

@@ -98,13 +98,13 @@ class ScoreReference(_Statistics):
         logit: Distribution of the logits.
         logits: Patches in each bin between `LOGIT_EDGES`.
         probabilities: Patches in each bin between `PROBABILITY_EDGES`, of the calibrated probability.
-        profiles: Of the val patients, to compare with; None in an older record.
+        profiles: Of the val patients, to compare with.
     """
 
     logit: Feature
     logits: tuple[int, ...]
     probabilities: tuple[int, ...]
-    profiles: Profiles | None = None
+    profiles: Profiles
 
 
 class ReferenceStatistics(_Statistics):
@@ -115,20 +115,18 @@ class ReferenceStatistics(_Statistics):
         patch_counts: Train patches of each train patient.
         stains: Stains of the train patients; None where no patient's patches say enough.
         scores: Scores of the val patches.
-        profiles: Of the pictures of the train patients, to compare with; None in an older record.
+        profiles: Of the pictures of the train patients, to compare with.
     """
 
     features: dict[str, Feature]
     patch_counts: Distribution
     stains: StainReference | None
     scores: ScoreReference
-    profiles: Profiles | None = None
+    profiles: Profiles
 
     @property
-    def known(self) -> Known | None:
-        """The patients with whom slides and deliveries are compared; None in an older record."""
-        if self.profiles is None or self.scores.profiles is None:
-            return None
+    def known(self) -> Known:
+        """The patients with whom slides and deliveries are compared."""
         return Known(pictures=self.profiles, scores=self.scores.profiles)
 
 

@@ -37,7 +37,7 @@ from bcd.settings import Settings
 from bcd.store.store import open_store
 from bcd.tracking.lookup import KEY_TAG, MODEL, find_mlflow_version, find_tracked_version, require_mlflow_version
 from bcd.tracking.run import Run
-from bcd.tracking.store import lock_mlflow, open_client
+from bcd.tracking.store import lock_mlflow, open_mlflow_client
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +133,7 @@ def register_bundle(
         card: Its model card, kept with it.
         seen: Who it was trained on, of one that came from elsewhere.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     with lock_mlflow(settings):
         version = find_tracked_version(client, key)
         if version is None:
@@ -241,7 +241,7 @@ def open_bundle_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
     import mlflow.artifacts  # they lie behind a server, or in object storage
     from mlflow.exceptions import MlflowException
 
-    open_client(settings)
+    open_mlflow_client(settings)
     with TemporaryDirectory() as folder:
         try:
             copy = mlflow.artifacts.download_artifacts(f"models:/{row.name}/artifacts/{_BUNDLE}", dst_path=folder)
@@ -267,7 +267,7 @@ def require_version(settings: Settings, which: str) -> str:
     Raises:
         BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     if which == "champion" and find_mlflow_version(client, which) is None:
         with open_store(settings) as store:
             told = explain_aliases(read_registered_versions(settings), store)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from bcd.errors import UnavailableError
 from bcd.store.schemas import require_schema
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import mlflow_database_url, open_client
+from bcd.tracking.store import mlflow_database_url, open_mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,7 +128,7 @@ def _read_metrics(connection: sa.Connection, models: list[str]) -> dict[str, dic
 
 
 def _ask_server(settings: Settings) -> list[VersionRow]:
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     models = client.search_registered_models(f"name = '{MODEL}'")
     aliases = models[0].aliases if models else {}
     versions = client.search_model_versions(f"name = '{MODEL}'", max_results=1000)

@@ -118,11 +118,11 @@ def _from_synthetic(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], st
     from bcd.progress import say_progress
     from bcd.synthetic.hospital import draw_patches
     from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
+    from bcd.synthetic.patient import draw_synthetic_patients
 
     say_progress("No snapshot is frozen yet, so these are patches of synthetic tissue.")
     options = HospitalOptions(seed=seed, patients=4, large_patients=0, tumour_free_share=0.0, cut_share=0.0)
-    drawn = [patch for _, patches in draw_patches(draw_patients(options)) for patch in patches]
+    drawn = [patch for _, patches in draw_patches(draw_synthetic_patients(options)) for patch in patches]
     whole = [patch for patch in drawn if patch.pixels.shape[:2] == (PATCH_PIXELS, PATCH_PIXELS)]
     labels = np.array([patch.name.label for patch in whole], np.int64)
     chosen = _choose_rows_of_labels(labels, seed)

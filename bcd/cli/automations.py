@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.cli.deployments import Tree, merge, read_automation
-from bcd.cli.flow_runs import open_client
+from bcd.cli.flow_runs import open_prefect_client
 from bcd.files import whole_file
 from bcd.settings import Settings
 
@@ -35,7 +35,7 @@ def keep_automations(settings: Settings, prefect: str, file: Path, *, reset: boo
     memory = settings.prefect / "automations.json"
     remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
     told = []
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         wanted = _read_file(file, _keep_block(f"{prefect}/api", settings.notify_url))
         known = {each.name: each for each in client.read_automations()}
         for name, automation in wanted.items():
@@ -50,7 +50,7 @@ def keep_automations(settings: Settings, prefect: str, file: Path, *, reset: boo
 
 def compare_automations(settings: Settings, prefect: str, file: Path) -> list[str]:
     """Returns how the server's automations differ from the file's, a sentence each; changes nothing."""
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         block = _find_block(client) if settings.notify_url else None
         known = {each.name: each for each in client.read_automations()}
     if settings.notify_url and block is None:

@@ -58,12 +58,13 @@ def restore_command(
     backup: Annotated[str, typer.Option(help="The name of an earlier backup. By default the last.")] = "",
 ) -> None:
     """Make a home of a backup. Every file is checked; all is restored, or nothing."""
-    from bcd.cli.terminal import TerminalSink, make_console
+    from bcd.cli.screen import Screen
+    from bcd.cli.terminal import TerminalSink
     from bcd.progress import show_progress
     from bcd.retention.backup.restore import restore_backup
     from bcd.settings import find_home, load_settings
 
-    console = make_console()
+    console = Screen()
     new = find_home(home)
     with show_progress(TerminalSink(console)):
         restored = restore_backup(source, new, name=backup or None)

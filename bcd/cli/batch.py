@@ -124,7 +124,8 @@ def list_refusals_command(
     from bcd.admission.findings import commonest_rule
     from bcd.admission.report import admission_report_path
     from bcd.admission.rules import FIXES, RULES
-    from bcd.cli.terminal import open_terminal, print_table
+    from bcd.cli.screen import print_table
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
@@ -14,6 +14,7 @@ from bcd.tracking.lookup import ALIASES, MODEL
 
 if TYPE_CHECKING:
     from bcd.bundle.seen import Seen
+    from bcd.scoring.bundle import ScoringBundle
     from bcd.settings import Settings
 
 
@@ -28,7 +29,7 @@ class OpenModel:
         warnings: What whoever reads its scores must know.
     """
 
-    bundle: Any
+    bundle: ScoringBundle
     said: str
     seen: Seen | None
     warnings: tuple[str, ...]

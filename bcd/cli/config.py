@@ -18,13 +18,13 @@ def show_config_command(
     """Show every setting and option, where its value comes from, and what is wrong. A fault ends with exit code 2."""
     import json
 
-    from bcd.cli.terminal import make_console
+    from bcd.cli.screen import Screen
     from bcd.config import find_all_faults, list_configuration_values
     from bcd.origins import read_given_settings
     from bcd.settings import find_home, invalid_configuration
 
     values = list_configuration_values(is_option=context.find_root().params.get("home") is not None)
-    console = make_console(as_json=as_json)
+    console = Screen(as_json=as_json)
     console.table(
         "Configuration",
         values,

@@ -239,10 +239,10 @@ def _list_server_addresses(settings: Settings) -> dict[str, str]:
 
 def runs_page(settings: Settings, mlflow: str) -> str:
     """Returns the address of the table of retrainings."""
-    from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_mlflow_client
     from bcd.tracking.view import view_page
 
-    return view_page(mlflow, experiment_id(open_client(settings)))
+    return view_page(mlflow, experiment_id(open_mlflow_client(settings)))
 
 
 def end_orphaned_daemons(settings: Settings) -> None:

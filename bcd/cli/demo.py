@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.tables import print_admissions, print_outcome, print_scores
 from bcd.cli.terminal import whole_command
 from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_file
@@ -225,6 +224,8 @@ def _find_unseen_patient(outcome: Outcome) -> str:
 
 def summarise(settings: Settings, console: Screen, result: Result, *, seconds: float) -> None:
     """Prints the closing summary."""
+    from bcd.cli.tables import print_admissions, print_outcome, print_scores
+
     print_demo_heading(console, 5, "Summary")
     print_admissions(console, result.admissions)
     for title, outcome in zip(("The first champion", "The challenger"), result.outcomes, strict=False):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from bcd.cli.flow_runs import open_client
+from bcd.cli.flow_runs import open_prefect_client
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.retention.backup.options import BackupOptions
@@ -53,7 +53,7 @@ def deploy(settings: Settings, prefect: str, file: Path, *, reset: bool = False)
     memory = settings.prefect / "deployed.json"
     remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
     said: dict[str, Tree] = {}
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         declared = yaml.safe_load(file.read_text())["deployments"]
         deployments = {each["name"]: _Deployment(client, each, settings) for each in declared}
         told = [line for pool in _list_pools(deployments) for line in keep_pool(client, pool, reset=reset)]
@@ -73,7 +73,7 @@ def compare_deployments(settings: Settings, prefect: str, file: Path) -> list[st
     """
     import yaml
 
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         declared = yaml.safe_load(file.read_text())["deployments"]
         deployments = {each["name"]: _Deployment(client, each, settings) for each in declared}
         told = [line for pool in _list_pools(deployments) for line in _compare_pool(client, pool)]
@@ -104,7 +104,7 @@ def find_unserved_pool(settings: Settings, prefect: str) -> str | None:
     pool = settings.options("search", SearchOptions).pool
     if not pool:
         return None
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         try:
             client.read_work_pool(pool)
         except ObjectNotFound:

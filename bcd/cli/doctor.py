@@ -58,14 +58,14 @@ def doctor_command(*, as_json: AsJson = False) -> None:
     """Check this machine: Python, packages, GPU, disk, ports, folders, databases, champion and servers."""
     from rich.text import Text
 
-    from bcd.cli.terminal import make_console
+    from bcd.cli.screen import Screen
     from bcd.runtime import enter_runtime
     from bcd.settings import load_settings
 
     settings = load_settings()
     enter_runtime(settings)
     findings = list(examine_machine(settings))
-    console = make_console(as_json=as_json)
+    console = Screen(as_json=as_json)
     console.facts(findings)
     for finding in findings:
         told = finding.what + (f" {finding.fix}" if finding.fix else "")

@@ -216,7 +216,7 @@ def _show_validation(console: Console, validation: Validation) -> None:
 
 
 def _show_table(console: Console, title: str, table: Table) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
 
     print_table(console, title, table.header, table.rows)
     console.print(table.caption, style="dim")

@@ -33,7 +33,7 @@ def end_unfinished_flow_runs(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         begun = _filter_flow_runs(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
         while begun:  # the flows that a run calls are runs of their own, of no pool; those of another pool live on
@@ -65,7 +65,7 @@ def drop_missed_flow_runs(prefect: str, now: datetime | None = None) -> int:
         prefect: Address of the Prefect server.
         now: The time; None: the clock's.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         due = _filter_flow_runs(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
@@ -104,7 +104,7 @@ def tell_flow_runs_crashed(prefect: str, runs: list[str]) -> None:
         prefect: Address of the Prefect server, which other machines use too.
         runs: Their ids.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         for run in runs:
             state = {"type": "CRASHED", "message": "Its process is gone: the worker was stopped."}
             found = client.request("GET", f"/flow_runs/{run}").json()
@@ -145,7 +145,7 @@ def list_unfinished_flow_runs(server: httpx.Client, *, flow: str = "", deploymen
     return found
 
 
-def open_client(prefect: str) -> SyncPrefectClient:
+def open_prefect_client(prefect: str) -> SyncPrefectClient:
     """Returns the client of the Prefect server at an address."""
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient

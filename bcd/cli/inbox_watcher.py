@@ -14,12 +14,8 @@ Examples:
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +26,15 @@ from bcd.admission.received import name_in_inbox
 from bcd.admission.waiting import find_stuck
 from bcd.cli.flow_runs import connect_server, list_begun_flow_runs
 from bcd.cli.unfinished_watcher import UnfinishedWatcher
+from bcd.cli.watcher_log import WatcherLog
 from bcd.errors import BcdError
-from bcd.progress import Advance, show_progress
+from bcd.progress import show_progress
 from bcd.settings import load_settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import Store, open_store
 
 _PAUSE_SECONDS = 2.0
 _SHARE = 0.05  # of the time that is spent on looking
-_SILENT_SECONDS = 3600.0
 _RETRY_SECONDS = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
 _AT_ONCE = 1  # where a person took the deployment's limit away
 
@@ -59,31 +55,6 @@ class _PutOff:
     until: float
 
 
-class Log:
-    """Lines with the time; what is the same at every look is said once an hour."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def say(self, message: str) -> None:
-        """Writes a line, unless it was written within the hour."""
-        now = time.monotonic()
-        self._said = {line: at for line, at in self._said.items() if now - at < _SILENT_SECONDS}
-        if message not in self._said:
-            self._said[message] = now
-            self.write(message)
-
-    def write(self, message: str) -> None:
-        """Writes a line."""
-        sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
-        sys.stdout.flush()
-
-    @contextmanager
-    def track(self, description: str, total: float | None) -> Iterator[Advance]:  # noqa: ARG002
-        """Shows nothing of progress."""
-        yield lambda _amount: None
-
-
 class InboxWatcher:
     """Starts runs of `ingest` for what lies in the inbox.
 
@@ -92,7 +63,7 @@ class InboxWatcher:
         log: Is told what was started, and what kept it from starting.
     """
 
-    def __init__(self, api: str, log: Log) -> None:
+    def __init__(self, api: str, log: WatcherLog) -> None:
         self._prefect = connect_server(api)
         self._log = log
         self._put_off: dict[Changed, _PutOff] = {}
@@ -186,7 +157,7 @@ def _changed_at(path: Path) -> int:
 
 def watch() -> None:
     """Watches until the process is ended; now and then it looks, too, for what a killed process left undone."""
-    api, log = os.environ["PREFECT_API_URL"], Log()
+    api, log = os.environ["PREFECT_API_URL"], WatcherLog()
     watcher, unfinished = InboxWatcher(api, log), UnfinishedWatcher(api, log)
     while True:
         began = time.monotonic()

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from bcd.cli.deployments import Tree, merge
-from bcd.cli.flow_runs import open_client
+from bcd.cli.flow_runs import open_prefect_client
 from bcd.files import whole_file
 from bcd.settings import Settings
 from flows.limits import SCORING, TRAINING
@@ -29,7 +29,7 @@ def keep_limits(settings: Settings, prefect: str, *, reset: bool = False) -> lis
     memory = settings.prefect / "limits.json"
     last = json.loads(memory.read_text()) if memory.exists() else None
     wanted = _read_settings(settings)
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         server = _read_server(client)
         merged = merge(wanted, last, server, reset=reset)
         for name, limit in merged.settings.items():
@@ -44,7 +44,7 @@ def keep_limits(settings: Settings, prefect: str, *, reset: bool = False) -> lis
 def compare_limits(settings: Settings, prefect: str) -> tuple[str, list[str]]:
     """Returns what the limits are, in a sentence, and how they differ from bcd.toml, a sentence each."""
     wanted = _read_settings(settings)
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         server = _read_server(client)
     shown = ", ".join(f"{name} {limit}" for name, limit in server.items())
     return f"Concurrency limits: {shown or 'none'}", [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PROXIED = "mlflow-artifacts:/"  # artifacts of new experiments go through the server
 
 
-def make_app() -> ASGIApp:
+def make_mlflow_page() -> ASGIApp:
     """Makes MLflow's application on the store of this BCD_HOME."""
     from bcd.cli.guard import guard_app
     from bcd.config import load_configuration

@@ -125,7 +125,8 @@ def compare_models_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
-    from bcd.cli.terminal import open_terminal, print_table
+    from bcd.cli.screen import print_table
+    from bcd.cli.terminal import open_terminal
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table
     from bcd.formats import format_level
@@ -350,9 +351,9 @@ def _first_sentence(reasons: str) -> str:
 def _show_decision(console: Console, settings: Settings, decision: Decision) -> None:
     """Prints what was recorded, and who is champion now."""
     from bcd.tracking.lookup import MODEL, find_mlflow_version
-    from bcd.tracking.store import open_client
+    from bcd.tracking.store import open_mlflow_client
 
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     console.print(f"Recorded: {' '.join(decision.reasons)}")
     for alias in ("champion", "previous", "challenger", "anchor"):
         version = find_mlflow_version(client, alias)

@@ -150,7 +150,7 @@ def _tell_latency(latency: Latency) -> dict[str, float]:
 
 
 def _show_network(console: Console, measured: dict[str, Any]) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
 
     header = ["layer", "kind", "output", "parameters", "multiply-adds"]
     rows = [

@@ -20,14 +20,14 @@ _TICK_SECONDS = 1.0  # after which the date that answers carry is set anew
 
 
 def serve_page(module: str, port: int, host: str = "127.0.0.1") -> None:
-    """Serves what `make_app` of a module of `bcd.cli` makes until the process is ended.
+    """Serves a page of `bcd.cli` until the process is ended: `reports` is what `make_reports` makes.
 
     Args:
         module: The module's name, such as `reports`.
         port: Where it listens.
         host: At which address; loopback, unless a container's port is published on it.
     """
-    app = f"bcd.cli.{module}:make_app"
+    app = f"bcd.cli.{module}:make_{module}"
     server = PageServer(uvicorn.Config(app, factory=True, host=host, port=port, access_log=False))
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         server.run()

@@ -9,6 +9,7 @@ import typer
 
 from bcd.cli.completion import complete_hospital, complete_patient
 from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
+from bcd.patches import SlideId
 from bcd.scoring.export.formats import Format
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ def export_patient_command(
 
         store = open_store(settings)
         person = find_patient(store, patient, hospital or None)
-        scored = find_scored_patient(store, *person, settings.options("scoring", ScoreOptions)).choose(slide or ())
+        scored = find_scored_patient(store, *person, settings.options("scoring", ScoreOptions)).choose(
+            [SlideId(each) for each in slide or ()]
+        )
         for path in write_patient_export(to, scored, format, source):
             console.print(str(path), soft_wrap=True, highlight=False)
         console.print(f"Scored by {scored.bundle}, {scored.at:%Y-%m-%d %H:%M} UTC. Research use only.", style="dim")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
-def make_app() -> ASGIApp:
+def make_prefect_page() -> ASGIApp:
     """Makes Prefect's application on the database that Prefect's settings name."""
     from prefect.server.api.server import create_app
 

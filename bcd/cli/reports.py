@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST = 500  # rows of each table
 
 
-def make_app() -> ASGIApp:
+def make_reports() -> ASGIApp:
     """Makes the application of this BCD_HOME; it answers requests that name this machine and no other."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware

@@ -115,8 +115,9 @@ def _score_files(
     as_json: bool,
 ) -> None:
     """Scores files; no home is begun, no server asked, nothing stored but under `to`."""
+    from bcd.cli.screen import Screen
     from bcd.cli.tables import print_scores
-    from bcd.cli.terminal import make_console, show_work
+    from bcd.cli.terminal import show_terminal_progress
     from bcd.errors import BcdError
     from bcd.patches import Hospital
     from bcd.runtime import enter_runtime
@@ -126,8 +127,8 @@ def _score_files(
         raise BcdError("No file is named that is to be scored.", "Name slides, folders or archives before --to.")
     options = settings.options("scoring", ScoreOptions)
     enter_runtime(settings)
-    console = make_console(as_json=as_json)
-    with show_work(console):
+    console = Screen(as_json=as_json)
+    with show_terminal_progress(console):
         from bcd.cli.chosen_model import open_chosen_model
         from bcd.scoring.given import HOSPITAL, score_given
         from bcd.store.hospitals import check_hospital

@@ -12,13 +12,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from rich.console import Console
 
-from bcd.cli.terminal import print_table
-
 Record = TypeVar("Record")
+
+_GAP = 3
+"""Columns of the terminal between two of a table."""
+
+_SHORT = 16
+"""A column whose cells are no longer than this is not broken at all."""
 
 
 class Screen(Console):
     """A terminal that shows records as tables; with `as_json` it prints nothing but the records, when it is closed.
+
+    It is as wide as the terminal, or 150 characters where there is none.
 
     Examples:
         >>> screen = Screen(as_json=True)
@@ -78,3 +84,61 @@ def _write_json_value(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _is_figure(cell: str) -> bool:
+    return cell == "" or cell.startswith("n/a") or cell[0] in ".0123456789+\N{MINUS SIGN}"
+
+
+def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of text under a header; columns of figures, but the first, are aligned to the right.
+
+    Where the terminal is too narrow for the longest word of every column, each row becomes a paragraph of its own:
+    a table would break words in the middle.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(f"\n[bold]{escape(title)}[/]")  # as a title of the table, it would be folded to its width
+    longest = [_longest_word([name, *(row[at] for row in rows)], at) for at, name in enumerate(header)]
+    if sum(longest) + _GAP * (len(header) - 1) > console.width:
+        _print_paragraphs(console, header, rows)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(header):
+        figures = position > 0 and all(_is_figure(row[position]) for row in rows)
+        table.add_column(
+            escape(name), justify="right" if figures else "left", overflow="fold", min_width=longest[position]
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))  # as text: `[n/a]` is no markup
+    console.print(table)
+
+
+def _longest_word(cells: Sequence[str], position: int) -> int:
+    from rich.cells import cell_len
+
+    # A name in the first column, a date or a figure is read as one.
+    whole = position == 0 or all(len(cell) <= _SHORT for cell in cells)
+    return max(cell_len(word) for cell in cells for word in ([cell] if whole else cell.split() or [""]))
+
+
+def _print_paragraphs(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a row as its first cell, and under it what the others say: `name value`, as many in a line as fit."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in rows:
+        console.print(Text(f"{header[0]} {row[0]}".strip(), style="bold"))
+        line = Text()
+        for name, cell in zip(header[1:], row[1:], strict=True):
+            if not cell:
+                continue
+            part = Text.assemble((f"{name} ", "dim"), cell)
+            if line and line.cell_len + _GAP + part.cell_len > console.width - _GAP:
+                console.print(Padding(line, (0, 0, 0, _GAP), expand=False))
+                line = Text()
+            line = Text.assemble(line, "   ", part) if line else part
+        console.print(Padding(line, (0, 0, 0, _GAP), expand=False))

@@ -112,7 +112,7 @@ def compare_snapshots_command(
 
 
 def _show_snapshot(console: Console, snapshot: Snapshot) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
     from bcd.patches import patient_keys
     from bcd.snapshots.rows import REASONS
     from bcd.snapshots.snapshot import count_snapshot_by
@@ -138,7 +138,7 @@ def _show_snapshot(console: Console, snapshot: Snapshot) -> None:
 
 
 def _show_counts(console: Console, name: str, counts: pd.DataFrame) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
 
     shown = counts.sort_values("patches", ascending=False).head(SHOWN) if len(counts) > SHOWN else counts
     rows = [
@@ -150,7 +150,7 @@ def _show_counts(console: Console, name: str, counts: pd.DataFrame) -> None:
 
 
 def _show_difference(console: Console, difference: SnapshotDifference) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
 
     rows = [
         ["patches", f"{difference.patches_added:,}", f"{difference.patches_removed:,}", ""],
@@ -177,7 +177,7 @@ def _list_row(name: str, added: Sequence[str], removed: Sequence[str]) -> list[s
 
 
 def _show_changes(console: Console, title: str, changes: Sequence[Change] | Sequence[tuple[str, str]]) -> None:
-    from bcd.cli.terminal import print_table
+    from bcd.cli.screen import print_table
 
     if changes:
         header = ["", "before", "after"] if len(changes[0]) == 3 else ["", "patches"]

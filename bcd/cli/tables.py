@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bcd.cli.terminal import print_table
+from bcd.cli.screen import print_table
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def print_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
             "patches": lambda each: f"{each.n:,}",
             "confident": lambda each: f"{each.coverage:.0%}",
             "mean probability of IDC": lambda each: f"{each.tumour_fraction:.3f}",
-            "drift": lambda each: "n/a" if each.drift is None else each.drift.state.title,
+            "drift": lambda each: each.drift.state.title,
             "": lambda each: "scored before" if each.skipped else "",
         },
     )

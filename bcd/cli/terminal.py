@@ -1,11 +1,11 @@
-"""How commands speak to a terminal: progress bars, headings, tables, and flows run in this process."""
+"""How a command opens the terminal: progress bars, and flows run in this process."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
     from bcd.cli.screen import Screen
     from bcd.settings import Settings
-
-
-_GAP = 3
-"""Columns of the terminal between two of a table."""
-
-_SHORT = 16
-"""A column whose cells are no longer than this is not broken at all."""
 
 
 class TerminalSink:
@@ -55,13 +48,6 @@ class TerminalSink:
         self.console.print(f"  {message}")
 
 
-def make_console(*, as_json: bool = False) -> Screen:
-    """Returns a screen as wide as the terminal, or of 150 characters where there is none."""
-    from bcd.cli.screen import Screen
-
-    return Screen(as_json=as_json)
-
-
 def whole_command(settings: Settings, *words: str) -> str:
     """Returns a command on this home as it works when it is pasted, also where `bcd` is not on the PATH."""
     return shlex.join([str(Path(sys.executable).with_name("bcd")), "--home", str(settings.home), *words])
@@ -85,6 +71,7 @@ def open_terminal(
             without a reason.
     """
     from bcd.cli import daemons
+    from bcd.cli.screen import Screen
     from bcd.runtime import enter_runtime, require_prefect
 
     if needs_home:
@@ -99,70 +86,12 @@ def open_terminal(
         require_prefect(settings)
         require_schema("prefect", prefect_schema_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
-    console = make_console(as_json=as_json)
-    with show_work(console):
+    console = Screen(as_json=as_json)
+    with show_terminal_progress(console):
         yield console
     console.close()
 
 
-def show_work(console: Console) -> AbstractContextManager[None]:
+def show_terminal_progress(console: Console) -> AbstractContextManager[None]:
     """Shows on a console what is under way."""
     return show_progress(TerminalSink(console))
-
-
-def _is_figure(cell: str) -> bool:
-    return cell == "" or cell.startswith("n/a") or cell[0] in ".0123456789+\N{MINUS SIGN}"
-
-
-def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of text under a header; columns of figures, but the first, are aligned to the right.
-
-    Where the terminal is too narrow for the longest word of every column, each row becomes a paragraph of its own:
-    a table would break words in the middle.
-    """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    console.print(f"\n[bold]{escape(title)}[/]")  # as a title of the table, it would be folded to its width
-    longest = [_longest_word([name, *(row[at] for row in rows)], at) for at, name in enumerate(header)]
-    if sum(longest) + _GAP * (len(header) - 1) > console.width:
-        _print_paragraphs(console, header, rows)
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, name in enumerate(header):
-        figures = position > 0 and all(_is_figure(row[position]) for row in rows)
-        table.add_column(
-            escape(name), justify="right" if figures else "left", overflow="fold", min_width=longest[position]
-        )
-    for row in rows:
-        table.add_row(*map(Text, row))  # as text: `[n/a]` is no markup
-    console.print(table)
-
-
-def _longest_word(cells: Sequence[str], position: int) -> int:
-    from rich.cells import cell_len
-
-    # A name in the first column, a date or a figure is read as one.
-    whole = position == 0 or all(len(cell) <= _SHORT for cell in cells)
-    return max(cell_len(word) for cell in cells for word in ([cell] if whole else cell.split() or [""]))
-
-
-def _print_paragraphs(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a row as its first cell, and under it what the others say: `name value`, as many in a line as fit."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    for row in rows:
-        console.print(Text(f"{header[0]} {row[0]}".strip(), style="bold"))
-        line = Text()
-        for name, cell in zip(header[1:], row[1:], strict=True):
-            if not cell:
-                continue
-            part = Text.assemble((f"{name} ", "dim"), cell)
-            if line and line.cell_len + _GAP + part.cell_len > console.width - _GAP:
-                console.print(Padding(line, (0, 0, 0, _GAP), expand=False))
-                line = Text()
-            line = Text.assemble(line, "   ", part) if line else part
-        console.print(Padding(line, (0, 0, 0, _GAP), expand=False))

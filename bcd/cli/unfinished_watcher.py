@@ -19,7 +19,7 @@ from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
-    from bcd.cli.inbox_watcher import Log
+    from bcd.cli.watcher_log import WatcherLog
 
 _PAUSE_SECONDS = 900.0
 _LONGEST_SECONDS = 24 * 3600.0
@@ -33,7 +33,7 @@ class UnfinishedWatcher:
         log: Is told what was started, and what kept it from starting.
     """
 
-    def __init__(self, api: str, log: Log) -> None:
+    def __init__(self, api: str, log: WatcherLog) -> None:
         self._prefect = connect_server(api)
         self._log = log
         self._looks_at = time.monotonic()

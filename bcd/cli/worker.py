@@ -70,13 +70,13 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
     from bcd.store.objects import probe_store
     from bcd.store.schemas import hide_url_password
     from bcd.store.store import open_store
-    from bcd.tracking.store import open_client
+    from bcd.tracking.store import open_mlflow_client
 
     is_where_up_runs = bool(processes.alive(settings)) or daemons.is_run_by_systemd(settings)
     tries: dict[str, Callable[[Settings], object]] = {
         "catalog_url": open_store,
         "study_url": make_storage,
-        "mlflow_url": open_client,
+        "mlflow_url": open_mlflow_client,
         "prefect_url": require_prefect,
     }
     for name, reach in tries.items():
@@ -126,7 +126,7 @@ def _start_worker(settings: Settings, pool: str, limit: int) -> Iterator[subproc
     prefect = find_prefect(settings)
     with held:
         processes.end(processes.find_marked_processes(processes.mark_worker(settings, pool)))  # of a killed command
-        with flow_runs.open_client(prefect) as client:
+        with flow_runs.open_prefect_client(prefect) as client:
             keep_pool(client, pool)
             require_process_pool(client, pool)
         command, variables = daemons.prepare_worker(settings, prefect, pool, limit)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bcd.drift.patient import find_stored_drift
 from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, Known, assess_delivery, join_drifts
+from bcd.patches import BatchId
 from bcd.progress import track_progress
 from bcd.store.batches import read_batch_index, read_batch_pixels
 from bcd.store.delivery_queries import count_batch_by_patient, list_batches
@@ -72,7 +73,7 @@ def read_state(record: DriftRecord) -> Drift:
 
 def has_scores(store: Store, bundle: str, delivery: Delivery) -> bool:
     """Whether scores of a delivery's patients are there by now, to be compared too."""
-    patients = {each.patient for each in count_batch_by_patient(store, str(delivery.batch))}
+    patients = {each.patient for each in count_batch_by_patient(store, BatchId(str(delivery.batch)))}
     return bool(_find_scores(store, bundle, delivery, patients))
 
 
@@ -94,7 +95,7 @@ def _measure(store: Store, delivery: Delivery) -> dict[str, Profile]:
 
 def _list_patches(store: Store, delivery: Delivery) -> pd.DataFrame:
     """Lists the patches of a delivery's batch in canonical order: patient, batch, row."""
-    index = read_batch_index(store.settings, str(delivery.batch), ["patient"])
+    index = read_batch_index(store.settings, BatchId(str(delivery.batch)), ["patient"])
     return index.assign(batch=delivery.batch, row=range(len(index)))
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.profiles import Profile, profile_pictures, profile_scores
 from bcd.drift.state import Drift, Known, assess_slide, join_drifts
+from bcd.patches import Hospital
 from bcd.store.objects import read_stored
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PatientDrift(BaseModel):
 
 def assess_patient(
     known: Known | None,
-    hospital: str,
+    hospital: Hospital,
     scores: pd.DataFrame,
     pixels: Mapping[str, NDArray[np.uint8]],
     *,
@@ -71,14 +72,13 @@ def assess_patient(
     )
 
 
-def read_patient_drift(folder: Path) -> PatientDrift | None:
-    """Reads what scoring left in a folder; None where an older bcd scored the patient."""
-    file = folder / FILE
-    return PatientDrift.model_validate_json(file.read_bytes()) if file.exists() else None
+def read_patient_drift(folder: Path) -> PatientDrift:
+    """Reads what scoring left in a folder."""
+    return PatientDrift.model_validate_json((folder / FILE).read_bytes())
 
 
 def find_stored_drift(settings: Settings, folder: Path) -> PatientDrift | None:
-    """Reads what scoring left in a folder of the store; None where an older bcd scored, or the folder was removed."""
+    """Reads what scoring left in a folder of the store; None where the folder was removed."""
     try:
         return PatientDrift.model_validate_json(read_stored(settings, folder, FILE))
     except FileNotFoundError:

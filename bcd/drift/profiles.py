@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
 from bcd.drift.stains import find_stains
+from bcd.patches import Hospital
 
 if TYPE_CHECKING:
     from bcd.drift.stains import Stains
@@ -108,7 +109,7 @@ class Profiles(BaseModel):
         """Returns the means, (patients, statistics); NaN where there is none."""
         return np.array(self.means, dtype=np.float64).reshape(len(self.means), len(self.statistics))
 
-    def of_hospital(self, hospital: str) -> Profiles:
+    def of_hospital(self, hospital: Hospital) -> Profiles:
         """Returns the profiles of one hospital's patients."""
         return self.take([row for row, each in enumerate(self.hospitals) if each == hospital])
 

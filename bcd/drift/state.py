@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from bcd.drift.compare import FEWEST, Comparison, compare
 from bcd.drift.measure import PICTURE, SCORE
 from bcd.drift.profiles import Profile, Profiles
+from bcd.formats import format_signed
+from bcd.patches import Hospital
 
 Level = Literal["not compared", "fine", "unusual", "not to be trusted"]
 
@@ -57,7 +59,7 @@ class Known(BaseModel):
     pictures: Profiles
     scores: Profiles
 
-    def is_foreign(self, hospital: str) -> bool:
+    def is_foreign(self, hospital: Hospital) -> bool:
         """Whether no patient of a hospital is among the train patients."""
         return hospital not in self.pictures.hospitals
 
@@ -105,7 +107,7 @@ class Drift(BaseModel):
 
 
 def assess_delivery(
-    known: Known | None, hospital: str, pictures: Sequence[Profile], scores: Sequence[Profile] = ()
+    known: Known | None, hospital: Hospital, pictures: Sequence[Profile], scores: Sequence[Profile] = ()
 ) -> Drift:
     """Says how the patients of a delivery compare with those whom a bundle knows.
 
@@ -118,7 +120,9 @@ def assess_delivery(
     return _assess(known, hospital, pictures, scores, rate=DELIVERY_RATE / 2, far=DELIVERY_SHIFT)
 
 
-def assess_slide(known: Known | None, hospital: str, name: str, pictures: Profile, scores: Profile | None) -> Drift:
+def assess_slide(
+    known: Known | None, hospital: Hospital, name: str, pictures: Profile, scores: Profile | None
+) -> Drift:
     """Says how one slide compares with the patients whom a bundle knows.
 
     Args:
@@ -141,7 +145,7 @@ def join_drifts(states: Iterable[Drift]) -> Drift:
 
 def _assess(
     known: Known | None,
-    hospital: str,
+    hospital: Hospital,
     pictures: Sequence[Profile],
     scores: Sequence[Profile],
     *,
@@ -182,7 +186,7 @@ def _assess(
 _FOREIGN = "Hospital {} is foreign: none of its patients is among those that the model was trained on."
 
 
-def _compare(known: Profiles, hospital: str, found: Sequence[Profile]) -> Comparison | None:
+def _compare(known: Profiles, hospital: Hospital, found: Sequence[Profile]) -> Comparison | None:
     """Compares with the hospital's own patients where they are enough, else with everybody."""
     if not found:
         return None
@@ -196,4 +200,5 @@ def _is_unusual(found: Comparison, rate: float, *, slide: bool) -> bool:
 
 def _tell(found: Comparison) -> str:
     shown = list(found.shifts.items())[:_TOLD]
-    return ", ".join(f"{_WORDS[name]} {shift:+.1f}" for name, shift in shown) + " standard deviations of a patient"
+    told = ", ".join(f"{_WORDS[name]} {format_signed(shift, 1)}" for name, shift in shown)
+    return f"{told} standard deviations of a patient"

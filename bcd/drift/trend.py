@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from bcd.drift.delivery import read_state
 from bcd.drift.measure import PICTURE
 from bcd.drift.state import DELIVERY_RATE, DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
+from bcd.formats import format_signed
+from bcd.patches import Hospital
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import list_drift
 
@@ -36,7 +38,7 @@ class TrendRow:
         state: What was found.
     """
 
-    hospital: str
+    hospital: Hospital
     delivery: str
     name: str
     admitted_at: datetime
@@ -64,7 +66,7 @@ class TrendRow:
             self.state.title,
             "n/a" if self.state.p is None else f"{self.state.p:.3f}",
             PICTURE.get(self.statistic, "n/a"),
-            "n/a" if self.shift is None else f"{self.shift:+.2f}",
+            "n/a" if self.shift is None else format_signed(self.shift, 2),
         )
 
 

@@ -32,7 +32,7 @@ from bcd.gate.promotion import LOCK
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, store_decision
 from bcd.tracking.lookup import MODEL, find_mlflow_version, find_tracked_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -49,7 +49,7 @@ def make_released_champion(store: Store, sign_off: SignOff) -> Decision:
     """
     settings = store.settings
     require_approver(settings, sign_off)
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     with store.lock(LOCK) as confirm:
         finish_moving_aliases(client, store)
         last = last_alias_decision(store)
@@ -97,7 +97,7 @@ def find_adopted_patients(store: Store, version: str) -> list[str]:
 def _register_released(settings: Settings, sign_off: SignOff) -> Bundle:
     """Registers the released model, or finds it registered."""
     key = f"{RELEASED}/{digest_released()}"
-    version = find_tracked_version(open_client(settings), key)
+    version = find_tracked_version(open_mlflow_client(settings), key)
     if version is not None:
         return load_bundle(settings, version)
     released = load_released()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bcd.formats import format_count
+from bcd.options import Probability
 from bcd.store.decisions import list_stored_decisions
 
 if TYPE_CHECKING:
@@ -45,17 +46,17 @@ class Budget:
     """
 
     patients: int
-    unlocked: float
-    spent: float
-    level: float
-    renewal: float
+    unlocked: Probability
+    spent: Probability
+    level: Probability
+    renewal: Probability
 
     @property
-    def left(self) -> float:
+    def left(self) -> Probability:
         """What is unlocked and not spent."""
         return max(0.0, self.unlocked - self.spent)
 
-    def tell(self, spends: float) -> str:
+    def tell(self, spends: Probability) -> str:
         """Says in sentences what a look spends, what is left after it, and what renews that."""
         left = max(0.0, self.left - spends)
         spent = (
@@ -68,17 +69,17 @@ class Budget:
         )
 
 
-def tell_risk(probability: float) -> str:
+def tell_risk(probability: Probability) -> str:
     """Formats a probability of the budget as `0.25 %`, with two digits however small it is."""
     return f"{100 * probability:.2g} %"
 
 
-def unlock_budget(patients: int, options: GateOptions) -> float:
+def unlock_budget(patients: int, options: GateOptions) -> Probability:
     """Returns the probability that so many gate patients unlock; all of `budget` only in infinity."""
     return options.budget * patients / (patients + options.half_budget_at)
 
 
-def open_budget(looks: Iterable[tuple[int, float]], patients: int, options: GateOptions) -> Budget:
+def open_budget(looks: Iterable[tuple[int, Probability]], patients: int, options: GateOptions) -> Budget:
     """Returns what a look may spend.
 
     Args:

@@ -19,7 +19,7 @@ from bcd.progress import say_progress
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import Decision, store_decision
 from bcd.tracking.lookup import MODEL, require_mlflow_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
     from bcd.evaluation.metrics.estimates import Difference
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionComparison:
     """What two versions differ by.
 
     Attributes:
@@ -60,7 +60,7 @@ def compare_versions(
     split: str = "test",
     snapshot: str = "",
     sign_off: SignOff | None = None,
-) -> Comparison:
+) -> VersionComparison:
     """Scores the same patients with two versions from the registry and compares them pairwise.
 
     Args:
@@ -82,7 +82,7 @@ def compare_versions(
             "Every look at gate patients is recorded, and nobody says who looks.",
             "Add --by NAME --reason TEXT, or compare on test patients.",
         )
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     first, second = (require_mlflow_version(client, which) for which in (a, b))
     if first == second:
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
@@ -96,7 +96,7 @@ def compare_versions(
     if sign_off is not None and split == "gate":
         store_decision(store, _log_look(store, look, first, second, sign_off))
     scores = [look.score(store.settings, version)[1] for version in (first, second)]
-    return Comparison(
+    return VersionComparison(
         a=f"{MODEL}/{first}",
         b=f"{MODEL}/{second}",
         snapshot=shown.id,
@@ -143,7 +143,7 @@ def _log_look(store: Store, look: Look, first: str, second: str, sign_off: SignO
             f"{sign_off.by} compared them on gate patients: {sign_off.reason}",
             budget.tell(budget.level),
         ],
-        evidence=evidence | identify_version(open_client(settings), second),
+        evidence=evidence | identify_version(open_mlflow_client(settings), second),
         kind="look",
         sign_off=replace(sign_off, at=now),
     )

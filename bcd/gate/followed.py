@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bcd.bundle.aliases import find_decided_version
 from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,10 +37,10 @@ def find_unfollowed_decision(rows: Iterable[VersionRow], store: Store) -> Decisi
 
 def is_marked(settings: Settings, decision: Decision, tag: str) -> bool:
     """Whether a tag on the version says that a step was done after this decision."""
-    version = open_client(settings).get_model_version(MODEL, decision.challenger)
+    version = open_mlflow_client(settings).get_model_version(MODEL, decision.challenger)
     return bool(version.tags.get(tag) == decision.key)
 
 
 def mark(settings: Settings, decision: Decision, tag: str) -> None:
     """Notes on the version that a step was done after this decision."""
-    open_client(settings).set_model_version_tag(MODEL, decision.challenger, tag, decision.key)
+    open_mlflow_client(settings).set_model_version_tag(MODEL, decision.challenger, tag, decision.key)

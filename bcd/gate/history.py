@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bcd.bundle.aliases import find_decided_version
 from bcd.bundle.rows import VersionRow, read_registered_versions
 from bcd.errors import NotFoundError
+from bcd.patches import SnapshotId
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
@@ -40,7 +41,7 @@ class VersionSummary:
     aliases: list[str]
     verdict: str | None
     reasons: str
-    snapshot: str
+    snapshot: SnapshotId
     protocol: str
     metrics: dict[str, float]
     description: str
@@ -97,7 +98,7 @@ def _summarise_version(row: VersionRow) -> VersionSummary:
         aliases=row.aliases,
         verdict=row.tags.get("bcd.verdict"),
         reasons=row.tags.get("bcd.reasons", ""),
-        snapshot=row.tags.get("bcd.snapshot", ""),
+        snapshot=SnapshotId(row.tags.get("bcd.snapshot", "")),
         protocol=row.tags.get("bcd.protocol", ""),
         metrics=row.metrics,
         description=row.description.partition("\n")[0],

@@ -28,7 +28,7 @@ from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +46,7 @@ def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
         BcdError: There is no such version, it cannot be loaded, it is champion already, or the person may not sign.
     """
     require_approver(store.settings, sign_off)
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         version = require_mlflow_version(client, which)
@@ -69,7 +69,7 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
         BcdError: There is no previous champion, it cannot be loaded, or the person may not sign.
     """
     require_approver(store.settings, sign_off)
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         last = last_alias_decision(store)
@@ -97,7 +97,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
         BcdError: There is no such version, it cannot be loaded, nothing awaits approval, or the person may not sign.
     """
     require_approver(store.settings, sign_off)
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         version = require_mlflow_version(client, which)

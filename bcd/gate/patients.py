@@ -154,8 +154,9 @@ def _read_in_parts(settings: Settings, patches: pd.DataFrame) -> Iterator[NDArra
 
 def _require_frozen(store: Store, look: Look) -> None:
     for one in list_stored_decisions(store):
-        known = one.evidence.get("gate_digest")
-        if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
+        if one.kind not in LOOKS or one.snapshot != look.snapshot.id:
+            continue
+        if (known := one.evidence["gate_digest"]) != look.digest:
             raise DamagedError(
                 f"The gate patients of snapshot {look.snapshot.id[:12]} are not what they were on "
                 f"{one.decided_at:%Y-%m-%d}: their digest is {look.digest[:12]} and was {known[:12]}.",

@@ -31,9 +31,11 @@ from bcd.store.decisions import (
     store_decision,
 )
 from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from mlflow import MlflowClient
 
@@ -122,7 +124,14 @@ class Gate:
         return verdict.model_copy(update={"reported": reported, "checks": checks, "reasons": reasons})
 
     def make_decision(
-        self, run: Run, look: Look, verdict: Verdict, *, key: str, kind: Kind = "gate", figures: Any = None
+        self,
+        run: Run,
+        look: Look,
+        verdict: Verdict,
+        *,
+        key: str,
+        kind: Kind = "gate",
+        figures: Mapping[str, float] | None = None,
     ) -> Decision:
         """Makes the decision that a verdict comes to, with what it is founded on; `figures` belong to that too."""
         evidence = self._found(run, look, verdict)
@@ -192,8 +201,7 @@ class Gate:
         protocol = self.snapshot.protocol
         number = len(list_stored_looks(self.store, look.digest)) + 1
         looks = [one for one in list_stored_decisions(self.store) if one.kind in LOOKS]
-        # Earlier decisions do not say under which protocol.
-        among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
+        among = sum(one.evidence["protocol"] == protocol for one in looks) + 1
         text = (
             f"This is look {number} at exactly these {look.n_patients} gate patients, "
             f"and look {among} at gate patients of protocol {protocol}."
@@ -248,7 +256,7 @@ def run_gate(
         BcdError: The challenger is unknown or the champion already, a gate patient was trained on, or the gate
             patients are not what they were.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:
         finish_moving_aliases(client, store)

@@ -18,7 +18,7 @@ from bcd.gate.verdict import describe_verdict_figures
 from bcd.progress import say_progress
 from bcd.store.decisions import list_stored_decisions, store_decision
 from bcd.tracking.lookup import MODEL, find_mlflow_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
@@ -50,7 +50,7 @@ def recheck_champion(
         PROMOTE: it stands; HOLD: it is not shown to be no worse than what it replaced; REJECT: it is clearly worse.
         None where there is no champion, or nothing new to evaluate it on.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     options = options.model_copy(update={"approval": False})  # nothing is promoted
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:

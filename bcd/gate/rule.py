@@ -33,6 +33,7 @@ from bcd.gate.checks import (
 from bcd.gate.options import GateOptions
 from bcd.gate.safeguards import check_safeguards
 from bcd.gate.verdict import Check, Verdict
+from bcd.options import Probability
 from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Anchor:
 
     version: str
     scores: pd.DataFrame
-    level: float
+    level: Probability
 
 
 def decide(

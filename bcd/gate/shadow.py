@@ -20,12 +20,12 @@ from bcd.scoring.shadow import Agreement, list_agreements, list_unshadowed, scor
 from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.run import Run, table_as_run_csv
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 if TYPE_CHECKING:
     from bcd.patches import Hospital, PatientId
+    from bcd.scoring.bundle import ScoringBundle
     from bcd.scoring.options import ScoreOptions
-    from bcd.scoring.result import ScoringBundle
     from bcd.store.decisions import Decision
     from bcd.store.store import Store
 
@@ -134,7 +134,7 @@ def _log_shadow(store: Store, version: str) -> None:
     agreements = list_agreements(store, f"{MODEL}/{version}")
     if decision is None or not agreements:
         return
-    run = Run(open_client(store.settings), decision.evidence["run"])
+    run = Run(open_mlflow_client(store.settings), decision.evidence["run"])
     run.log_text(describe_shadow(agreements), "shadow.md")
     run.log_text(table_as_run_csv(*_tabulate_agreements(agreements)), "shadow.csv")
 

@@ -19,7 +19,7 @@ from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.scorer import RECORD
 from bcd.errors import BcdError
 from bcd.files import hash_file
-from bcd.formats import format_count
+from bcd.formats import format_count, format_signed
 from bcd.lineage.link import Link, hash_text, keys_of
 from bcd.lineage.patches import trace_batches
 from bcd.retraining.plan import read_choice_of_plan
@@ -29,11 +29,13 @@ from bcd.store.decisions import list_stored_decisions
 from bcd.store.objects import require
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.owner import PROCESS_TAG
-from bcd.tracking.store import find_run, follow_moved_mlflow, open_client
+from bcd.tracking.store import find_run, follow_moved_mlflow, open_mlflow_client
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
     from bcd.bundle.rows import VersionRow
-    from bcd.patches import Hospital, PatientId
+    from bcd.patches import Person
     from bcd.settings import Settings
     from bcd.store.decisions import Decision
     from bcd.store.store import Store
@@ -42,7 +44,7 @@ _RELEASED = "The network came with bcd and was trained elsewhere, on patients of
 
 
 def trace_version(
-    store: Store, version: str, until: datetime | None = None, person: tuple[Hospital, PatientId] | None = None
+    store: Store, version: str, until: datetime | None = None, person: Person | None = None
 ) -> list[Link]:
     """Traces a version of the model back to the batches that it was trained on.
 
@@ -79,9 +81,7 @@ def trace_version(
     return [*links, policy, *_trace_decisions(decided, [policy])]
 
 
-def _trace_bundle(
-    store: Store, row: VersionRow, person: tuple[Hospital, PatientId] | None
-) -> tuple[BundleRecord | None, list[Link]]:
+def _trace_bundle(store: Store, row: VersionRow, person: Person | None) -> tuple[BundleRecord | None, list[Link]]:
     """Returns the record of a version, where it can be read, and its links up to the bundle."""
     told: dict[str, Any] = {"kind": "bundle", "name": row.name, "at": row.registered_at, "by": "bcd"}
     try:
@@ -109,7 +109,7 @@ def _trace_bundle(
     return record, [*links, Link.model_validate(told | more)]
 
 
-def _trace_snapshot(store: Store, identity: str, person: tuple[Hospital, PatientId] | None) -> list[Link]:
+def _trace_snapshot(store: Store, identity: str, person: Person | None) -> list[Link]:
     """Returns the deliveries and batches of a snapshot, and the snapshot."""
     try:
         folder = find_snapshot(store.settings, identity)
@@ -221,7 +221,8 @@ def _trace_policy(record: BundleRecord, bundle: Link) -> Link:
         at=record.created_at,
         by=bundle.by,
         facts=(
-            f"Probability = sigmoid({calibrator.slope:.4g} · logit {calibrator.intercept:+.4g}); levels {levels};"
+            f"Probability = sigmoid({calibrator.slope:.4g} · logit {format_signed(calibrator.intercept)});"
+            f" levels {levels};"
             f" {format_count(len(policy.certified), 'certified threshold')};"
             f" {'neighbours count on complete slides' if policy.context else 'no stage of neighbours'}.",
         ),
@@ -257,35 +258,35 @@ def _decision_as_text(decision: Decision) -> str:
     return json.dumps(vars(decision), sort_keys=True, default=str)
 
 
-def _read_run_of(settings: Settings, key: str) -> Any:
-    return find_run(open_client(settings), key)
+def _read_run_of(settings: Settings, key: str) -> MlflowRun | None:
+    return find_run(open_mlflow_client(settings), key)
 
 
-def _read_run(settings: Settings, run_id: str) -> Any:
+def _read_run(settings: Settings, run_id: str) -> MlflowRun | None:
     """Returns a run of MLflow; None where there is none, or it was deleted."""
     if not run_id:
         return None
     from mlflow.exceptions import MlflowException
 
     try:
-        return open_client(settings).get_run(run_id)
+        return open_mlflow_client(settings).get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
 
 
-def _begin_of(run: Any) -> str:
+def _begin_of(run: MlflowRun) -> str:
     return f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _end_of(run: Any) -> datetime | None:
+def _end_of(run: MlflowRun | None) -> datetime | None:
     if run is None or run.info.end_time is None:
         return None
     return datetime.fromtimestamp(run.info.end_time / 1000, UTC)
 
 
-def _machine_of(run: Any) -> str:
+def _machine_of(run: MlflowRun | None) -> str:
     """Returns who wrote a run: bcd, on the machine that it names."""
     machine = "" if run is None else run.data.tags.get(PROCESS_TAG, "").partition(" ")[0]
     return f"bcd on {machine}" if machine else ""

@@ -15,7 +15,7 @@ from bcd.admission.received import find_received
 from bcd.errors import DamagedError
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
-from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId
+from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId, Person
 from bcd.store import tables
 from bcd.store.batches import read_batch_index
 from bcd.store.delivery_queries import list_batches
@@ -54,7 +54,7 @@ def list_traced_patches(store: Store, hospital: Hospital, patient: PatientId) ->
     patches["file_sha256"] = pd.Series(pd.NA, index=patches.index, dtype="str")
     for batch, rows in patches.groupby("batch", sort=False)["row"]:
         with suppress(DamagedError):  # its folder is gone, which is told of the batch
-            hashes = read_batch_index(store.settings, str(batch), ["sha256"])["sha256"]
+            hashes = read_batch_index(store.settings, BatchId(str(batch)), ["sha256"])["sha256"]
             patches.loc[rows.index, "file_sha256"] = hashes.iloc[rows].to_numpy()
     return patches
 
@@ -71,14 +71,14 @@ def trace_patches(store: Store, patches: pd.DataFrame, cell: PatchName | None) -
         Deliveries, files, batches, the patch, labels that were revised, and the withdrawal, each after those that it
         was made of.
     """
-    person = str(patches["hospital"].iloc[0]), str(patches["patient"].iloc[0])
+    person = Hospital(str(patches["hospital"].iloc[0])), PatientId(str(patches["patient"].iloc[0]))
     wanted = patches if cell is None else patches[find_cell(patches, cell)]
     links: list[Link] = []
     traced = trace_batches(store, wanted["batch"].unique().tolist())
     for batch, rows in wanted.groupby("batch", sort=False):
         *before, made = traced[str(batch)]
         file = _trace_files(rows, cell, before, person)
-        erased = _tell_erased(store, str(batch), person)
+        erased = _tell_erased(store, BatchId(str(batch)), person)
         links += [*before, file, made.model_copy(update={"previous": (file.key,), "facts": made.facts + erased})]
     if cell is not None:
         links.append(_trace_patch(store, wanted.iloc[0], cell, links[-1:]))
@@ -95,10 +95,10 @@ def find_cell(patches: pd.DataFrame, cell: PatchName) -> pd.Series[bool]:
 def trace_batches(store: Store, batches: Iterable[str]) -> dict[str, list[Link]]:
     """Traces batches back to their deliveries: by batch both as links, the batch last."""
     deliveries = {each.batch: each for each in list_batches(store)}
-    return {batch: _trace_batch(store, batch, deliveries.get(BatchId(batch))) for batch in batches}
+    return {batch: _trace_batch(store, batch, deliveries.get(batch)) for batch in map(BatchId, batches)}
 
 
-def _trace_batch(store: Store, batch: str, delivery: Delivery | None) -> list[Link]:
+def _trace_batch(store: Store, batch: BatchId, delivery: Delivery | None) -> list[Link]:
     is_there = is_stored(store.settings, store.settings.batches / batch)
     told = {
         "kind": "batch",
@@ -142,7 +142,7 @@ def _list_releases(store: Store, delivery: str) -> list[SignOff]:
     return [SignOff.of(row._mapping) for row in store.rows(query)]
 
 
-def _trace_files(rows: pd.DataFrame, cell: PatchName | None, before: list[Link], person: tuple[str, str]) -> Link:
+def _trace_files(rows: pd.DataFrame, cell: PatchName | None, before: list[Link], person: Person) -> Link:
     hashes = sorted(set(rows["file_sha256"].dropna()))
     batch = str(rows["batch"].iloc[0])[:12]
     of = _name_cell(cell) if cell is not None else "/".join(person)
@@ -185,9 +185,7 @@ def _trace_patch(store: Store, row: Any, cell: PatchName, made_of: list[Link]) -
     )
 
 
-def _trace_labels(
-    store: Store, person: tuple[str, str], cell: PatchName | None, labelled: Iterable[Link]
-) -> list[Link]:
+def _trace_labels(store: Store, person: Person, cell: PatchName | None, labelled: Iterable[Link]) -> list[Link]:
     """Returns a link for each sign-off under which labels of the patient were revised, the oldest first."""
     column = tables.label_revisions.c
     query = (
@@ -211,7 +209,7 @@ def _trace_labels(
     ]
 
 
-def _tell_erased(store: Store, batch: str, person: tuple[str, str]) -> tuple[str, ...]:
+def _tell_erased(store: Store, batch: BatchId, person: Person) -> tuple[str, ...]:
     column = tables.erasures.c
     query = (
         sa.select(column.patches, column.erased_at)
@@ -225,7 +223,7 @@ def _tell_erased(store: Store, batch: str, person: tuple[str, str]) -> tuple[str
     )
 
 
-def _trace_withdrawal(store: Store, person: tuple[str, str], links: Iterable[Link]) -> list[Link]:
+def _trace_withdrawal(store: Store, person: Person, links: Iterable[Link]) -> list[Link]:
     found = [one for one in list_withdrawals(store, Hospital(person[0])) if one.person == person]
     if not found:
         return []

@@ -27,7 +27,7 @@ _BLOCK = 512  # patches; what one thread takes at a time
 _THREADS = min(len(os.sched_getaffinity(0)), 8)
 
 
-def prepare(pixels: NDArray[np.uint8], options: PrepareOptions) -> NDArray[np.uint8]:
+def prepare(pixels: NDArray[np.uint8], options: PrepareOptions, *, block: int = _BLOCK) -> NDArray[np.uint8]:
     """Prepares raw patches for the network.
 
     Every patch is filtered by itself, mirrored at its border (OpenCV's default): none bleeds into
@@ -36,6 +36,7 @@ def prepare(pixels: NDArray[np.uint8], options: PrepareOptions) -> NDArray[np.ui
     Args:
         pixels: Raw patches, RGB, (n, 50, 50, 3) uint8.
         options: What to do.
+        block: Patches that a thread takes at a time.
 
     Returns:
         Prepared patches, (n, 50, 50, 3) uint8.
@@ -50,17 +51,17 @@ def prepare(pixels: NDArray[np.uint8], options: PrepareOptions) -> NDArray[np.ui
             "Give RGB patches as an array (n, 50, 50, 3) of uint8, values 0 to 255.",
         )
     prepared = np.empty(pixels.shape, np.uint8)
-    blocks = [slice(start, start + _BLOCK) for start in range(0, len(pixels), _BLOCK)]
+    parts = [slice(start, start + block) for start in range(0, len(pixels), block)]
 
-    def prepare_block(block: slice) -> None:
-        _prepare_into(pixels[block], options, prepared[block])
+    def prepare_part(part: slice) -> None:
+        _prepare_into(pixels[part], options, prepared[part])
 
-    if len(blocks) < 2:
-        for block in blocks:
-            prepare_block(block)
+    if len(parts) < 2:
+        for part in parts:
+            prepare_part(part)
     else:
         with ThreadPoolExecutor(_THREADS) as pool:  # OpenCV lets other threads run meanwhile
-            list(pool.map(prepare_block, blocks))
+            list(pool.map(prepare_part, parts))
     return prepared
 
 

@@ -77,18 +77,26 @@ class PreparedSnapshot:
         return PatchRows(self.pixels, rows), self.labels(split), keys
 
 
-def prepare_snapshot(settings: Settings, snapshot: Snapshot, options: PrepareOptions) -> PreparedSnapshot:
+def prepare_snapshot(
+    settings: Settings, snapshot: Snapshot, options: PrepareOptions, *, chunk: int = _CHUNK
+) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or finds them prepared.
 
     They lie in `settings.prepared` by the snapshot's content and the options, never by a path, and are made again if
     they were deleted or cut short.
+
+    Args:
+        settings: Where everything is.
+        snapshot: The snapshot.
+        options: How its patches are prepared.
+        chunk: Patches at a time.
     """
     folder = settings.prepared / f"{snapshot.id[:16]}-{options.fingerprint()}"
     pixels = _map_prepared_pixels(folder / _PIXELS, len(snapshot.patches))
     if pixels is None:
         shutil.rmtree(folder, ignore_errors=True)
         with whole_folder(folder) as partial:
-            _write_prepared_pixels(settings, snapshot, options, partial / _PIXELS)
+            _write_prepared_pixels(settings, snapshot, options, partial / _PIXELS, chunk)
         pixels = np.load(folder / _PIXELS, mmap_mode="r")
     return PreparedSnapshot(snapshot, options, pixels)
 
@@ -103,14 +111,16 @@ def _map_prepared_pixels(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8
     return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
 
 
-def _write_prepared_pixels(settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path) -> None:
+def _write_prepared_pixels(
+    settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path, chunk: int
+) -> None:
     from bcd.store.batches import read_batch_pixels
 
     n = len(snapshot.patches)
     # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
     with path.open("wb") as file, track_progress("Preparing patches", total=n) as advance:
         write_pixels_header(file, n)
-        for start in range(0, n, _CHUNK):
-            chunk = snapshot.patches.iloc[start : start + _CHUNK]
-            file.write(prepare(read_batch_pixels(settings, chunk), options).data)
-            advance(len(chunk))
+        for start in range(0, n, chunk):
+            some = snapshot.patches.iloc[start : start + chunk]
+            file.write(prepare(read_batch_pixels(settings, some), options).data)
+            advance(len(some))

@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from bcd.admission.received import find_received
-from bcd.patches import BatchId, Hospital, PatchName, PatientId, SnapshotId
+from bcd.patches import BatchId, Hospital, PatchName, PatientId, Person, SnapshotId
 from bcd.progress import track_progress
 from bcd.retention import LOCK
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.erasures import ErasedRows, erase_batch_pixels, is_batch_row_erased, mark_batch_erased
 from bcd.store.objects import holds_any, in_use, is_stored, remove, remove_files, tidy
-from bcd.store.withdrawals import Person, Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
+from bcd.store.withdrawals import Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
 
 if TYPE_CHECKING:
     from bcd.gate.history import VersionSummary

@@ -32,7 +32,7 @@ from bcd.retention import LOCK
 from bcd.scoring.shadow import remove_shadow
 from bcd.store.ledger import list_ledger
 from bcd.tracking.lookup import KEY_TAG, MODEL
-from bcd.tracking.store import experiment_id, lock_mlflow, open_client
+from bcd.tracking.store import experiment_id, lock_mlflow, open_mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +66,7 @@ def prune_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Re
         keep: The last so many versions stay.
         dry_run: Whether to say only what would be done.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     # Nobody promotes or registers meanwhile.
     with store.lock(LOCK), store.lock(PROMOTION), lock_mlflow(store.settings):
         versions = list_versions_with_verdicts(store.settings)

@@ -19,6 +19,7 @@ from bcd.formats import format_some
 from bcd.gate.options import GateOptions
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.options import Options
+from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
@@ -26,7 +27,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.objects import list_stored, require, write_stored
 from bcd.tracking.run import Run
-from bcd.tracking.store import find_run, open_client, start_run
+from bcd.tracking.store import find_run, open_mlflow_client, start_run
 from bcd.training.ensemble import describe_ensemble
 from bcd.training.options import EnsembleOptions, TrainOptions
 
@@ -43,7 +44,7 @@ class Plan(Options):
     """
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated on.")
+    snapshot: SnapshotId = Field(description="Id of the snapshot that is trained on and evaluated on.")
     protocol: str = Field(description="How the snapshot's patients are split.")
     preparation: PrepareOptions = Field(description="How patches are prepared, unless the search chooses otherwise.")
     search: SearchOptions = Field(description="How far the study goes.")
@@ -257,7 +258,7 @@ def find_done(settings: Settings, retraining: Retraining) -> tuple[str | None, s
 
     Whoever finds a stage done leaves the run alone: opened again, a finished run would seem to have lasted until now.
     """
-    run = find_run(open_client(settings), _run_key(retraining))
+    run = find_run(open_mlflow_client(settings), _run_key(retraining))
     return (None, set()) if run is None else (run.info.run_id, set(run.data.tags.get(_STAGES_TAG, "").split()))
 
 

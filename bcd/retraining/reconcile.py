@@ -17,7 +17,7 @@ from bcd.retraining.plan import has_plan
 from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.store.store import Store
 from bcd.tracking.lookup import KEY_TAG
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def finish_decided_runs(store: Store) -> int:
 
     All that they hold was logged before it. Returns how many.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     killed = client.search_runs([experiment_id(client)], "attributes.status = 'KILLED' and tags.`bcd.kind` = 'gate'")
     decided = {one.key for one in list_stored_decisions(store)}
     finished = [run for run in killed if run.data.tags.get(KEY_TAG) in decided]
@@ -66,4 +66,4 @@ def finish_decided_runs(store: Store) -> int:
 def carry_out_last_decision(store: Store) -> Decision | None:
     """Moves the aliases that the last decision names, where its process died before; returns the decision, if so."""
     with store.lock(LOCK):
-        return finish_moving_aliases(open_client(store.settings), store)
+        return finish_moving_aliases(open_mlflow_client(store.settings), store)

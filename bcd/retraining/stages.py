@@ -53,7 +53,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.objects import in_use, put, require, write_stored
 from bcd.tracking.lookup import MODEL, find_tracked_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def register_stage(
     settings: Settings, retraining: Retraining, trained: TrainedEnsemble, evaluated: EvaluatedNetwork
 ) -> Bundle:
     """Registers what was trained, with its policy and its model card, as the next version of the model."""
-    version = find_tracked_version(open_client(settings), retraining.key)
+    version = find_tracked_version(open_mlflow_client(settings), retraining.key)
     if version is not None:
         return load_bundle(settings, version)
     with _outcomes_in_use(settings, retraining):
@@ -279,7 +279,7 @@ def gate_stage(settings: Settings, retraining: Retraining) -> Verdict:
     Raises:
         BcdError: The bundle is not registered yet.
     """
-    version = find_tracked_version(open_client(settings), retraining.key)
+    version = find_tracked_version(open_mlflow_client(settings), retraining.key)
     if version is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle for the gate.",
@@ -322,7 +322,7 @@ def is_retraining_finished(settings: Settings, retraining: Retraining) -> bool:
 def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
     from bcd.store.store import open_store
 
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     version = find_tracked_version(client, retraining.key)
     if version is None:
         return None

@@ -18,7 +18,7 @@ from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.patches import CANONICAL, CELL, PERSON, lie_on, patient_keys
+from bcd.patches import CANONICAL, CELL, PERSON, Person, lie_on, patient_keys
 from bcd.review.queue import value_patches
 from bcd.review.suspicious import AGAINST, rank_labels
 from bcd.scoring.result import SCORES, SPREAD
@@ -157,7 +157,7 @@ def _read_stored_patches(store: Store) -> pd.DataFrame:
 
 def _find_latest(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     """Returns the first entry of each patient that was scored, of entries with the newest first."""
-    found: dict[tuple[str, str], LedgerEntry] = {}
+    found: dict[Person, LedgerEntry] = {}
     for entry in entries:
         if entry.status == "scored":
             found.setdefault((entry.hospital, entry.patient), entry)

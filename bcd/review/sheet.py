@@ -20,7 +20,7 @@ from bcd.evaluation.policy.context import CONTEXT
 from bcd.files import whole_folder
 from bcd.formats import format_count
 from bcd.pages import render_page
-from bcd.patches import CELL, MICRONS_PER_PIXEL, PATCH_PIXELS, SLIDE, patient_keys
+from bcd.patches import CELL, MICRONS_PER_PIXEL, PATCH_PIXELS, SLIDE, Hospital, PatientId, SlideId, patient_keys
 from bcd.review.queue import WHY
 from bcd.scoring.geojson import write_patch_features
 from bcd.scoring.mosaic import BACKGROUND
@@ -56,7 +56,7 @@ _PRINTED = 210  # pixels of a picture on 42 mm
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownPatch:
     """A patch as it is shown.
 
     Attributes:
@@ -139,18 +139,18 @@ def _write_slides(store: Store, folder: Path, numbered: pd.DataFrame) -> None:
             {"objectType": "annotation", "name": name_asked_patch(number, name_annotated_patch(*cell))}
             for number, *cell in mine[["number", *CELL]].itertuples(index=False)
         )
-        frame = find_stored_frame(store, str(hospital), str(patient), str(slide))
+        frame = find_stored_frame(store, Hospital(str(hospital)), PatientId(str(patient)), SlideId(str(slide)))
         write_patch_features(folder / f"{hospital}-{patient}-{slide}.geojson", mine, properties, frame=frame)
 
 
-def _show_patches(store: Store, numbered: pd.DataFrame, stored: pd.DataFrame) -> list[Shown]:
+def _show_patches(store: Store, numbered: pd.DataFrame, stored: pd.DataFrame) -> list[ShownPatch]:
     of_slide = {key: stored.loc[rows] for key, rows in stored.groupby(SLIDE, sort=False).groups.items()}
     pixels = read_batch_pixels(store.settings, numbered)
     shown = []
     for patch, (number, *cell) in zip(pixels, numbered[["number", *CELL]].itertuples(index=False), strict=True):
         hospital, patient, slide, x, y = cell
         around = _stitch_around(store, of_slide[hospital, patient, slide], x, y)
-        shown.append(Shown(number, f"{hospital}/{patient}, slide {slide}, x {x}, y {y}", patch, around))
+        shown.append(ShownPatch(number, f"{hospital}/{patient}, slide {slide}, x {x}, y {y}", patch, around))
     return shown
 
 
@@ -174,7 +174,7 @@ def _stitch_around(store: Store, slide: pd.DataFrame, x: int, y: int) -> NDArray
     return picture
 
 
-def _print_sheet(path: Path, title: str, shown: Sequence[Shown]) -> None:
+def _print_sheet(path: Path, title: str, shown: Sequence[ShownPatch]) -> None:
     """Writes the sheet as PDF, with boxes to tick; the same patches make the same bytes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_pdf import PdfPages
@@ -185,7 +185,7 @@ def _print_sheet(path: Path, title: str, shown: Sequence[Shown]) -> None:
             pages.savefig(figure)
 
 
-def _draw_pages(title: str, shown: Sequence[Shown]) -> Iterator[Figure]:
+def _draw_pages(title: str, shown: Sequence[ShownPatch]) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     on_page = _COLUMNS * _ROWS

@@ -10,6 +10,7 @@ import numpy as np
 
 from bcd.evaluation.calls import confidence, is_confident, is_idc
 from bcd.options import Probability
+from bcd.patches import SlideId
 from bcd.scoring.shown import embed_slide_photograph
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _LABELS = {0: "no IDC", 1: "IDC"}
 
 
 @dataclass(frozen=True)
-class Example:
+class ExamplePatch:
     """One patch that is shown by itself.
 
     Attributes:
@@ -35,7 +36,7 @@ class Example:
         picture: The patch as an address that shows it; empty where the report has no pictures.
     """
 
-    slide: str
+    slide: SlideId
     x: int
     y: int
     probability: Probability
@@ -53,9 +54,9 @@ class Examples:
         contradicted: Confident ones that are called what their label does not say, the most confident first.
     """
 
-    suspicious: list[Example]
-    uncertain: list[Example]
-    contradicted: list[Example]
+    suspicious: list[ExamplePatch]
+    uncertain: list[ExamplePatch]
+    contradicted: list[ExamplePatch]
 
 
 def show_examples(
@@ -73,12 +74,12 @@ def show_examples(
     sure = confidence(probability)
     against = (label >= 0) & is_confident(probability, level) & (is_idc(probability) != (label == 1))
 
-    def show(order: NDArray[np.int64]) -> list[Example]:
+    def show(order: NDArray[np.int64]) -> list[ExamplePatch]:
         picked = scores.iloc[order[:EXAMPLES]]
         columns = (picked[name].tolist() for name in ("slide", "x", "y", "probability"))
         labels = picked["label"].map(_LABELS).fillna("").tolist()
         pictures = [""] * len(picked) if read is None else [embed_slide_photograph(one) for one in read(picked)]
-        return [Example(*each) for each in zip(*columns, labels, pictures, strict=True)]
+        return [ExamplePatch(*each) for each in zip(*columns, labels, pictures, strict=True)]
 
     surest = np.argsort(-sure, kind="stable")
     return Examples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from bcd.errors import DamagedError, NotFoundError
 from bcd.patches import PERSON
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bcd.patches import Hospital, PatientId
+    from bcd.scoring.bundle import ScoringBundle, ScoringRecord, SeenPatients
     from bcd.store.store import Store
 
 _STATEMENTS: dict[str | None, str] = {
@@ -48,23 +49,7 @@ class Exposure:
     statement: str
 
 
-class Seen(Protocol):
-    """Who a bundle was trained on, as `bcd.bundle.seen` keeps it."""
-
-    def find(self, patches: pd.DataFrame) -> list[str]:
-        """Returns the patients that it knows."""
-        ...
-
-    def find_pixels(self, patches: pd.DataFrame) -> NDArray[np.bool_]:
-        """Tells which patches have the pixels of one that it knows."""
-        ...
-
-    def knows_name(self, patient: str) -> bool:
-        """Whether a patient of any hospital has this identifier."""
-        ...
-
-
-def tell_exposure_of_scored(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
+def tell_exposure_of_scored(seen: SeenPatients, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
     """Says what a bundle that came from elsewhere knew of a patient.
 
     Args:
@@ -86,7 +71,7 @@ def tell_exposure_of_scored(seen: Seen, patches: pd.DataFrame, pixels: NDArray[n
     return Exposure(None, True, statement)
 
 
-def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
+def list_doubts(store: Store, bundle: ScoringBundle, hospital: Hospital) -> list[str]:
     """Says that a bundle from elsewhere was not evaluated on a hospital's patients, until `ENOUGH` labelled ones are.
 
     They are the gate patients of that hospital at the looks since the bundle was adopted, without those whom it was
@@ -110,7 +95,8 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
         except (NotFoundError, DamagedError):  # pruned since
             continue
         mine = gate[gate["hospital"] == hospital]
-        evaluated = max(evaluated, mine["patient"].nunique() - len(bundle.seen.find(mine)))
+        seen = [] if bundle.seen is None else bundle.seen.find(mine)
+        evaluated = max(evaluated, mine["patient"].nunique() - len(seen))
         if evaluated >= ENOUGH:
             return []
     return [tell_unproven_hospital(evaluated)]
@@ -123,7 +109,7 @@ def tell_unproven_hospital(evaluated: int = 0) -> str:
 
 
 def find_scored_exposure(
-    store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str
+    store: Store, record: ScoringRecord, *, hospital: Hospital, patient: PatientId, protocol: str
 ) -> Exposure:
     """Says what a bundle knew of a patient.
 
@@ -132,7 +118,7 @@ def find_scored_exposure(
 
     Args:
         store: Knows the splits.
-        record: The record of the bundle that scores, with `snapshot`.
+        record: The record of the bundle that scores.
         hospital: The patient's hospital.
         patient: The patient.
         protocol: The protocol under which splits were dealt.

@@ -26,18 +26,19 @@ from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
-from bcd.patches import Hospital, PatientId, Slide, lie_on
+from bcd.patches import Hospital, PatientId, Slide, SlideId, lie_on
 from bcd.progress import say_progress
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.export.formats import Format, require_export_format, write_ome_beside_report, write_patient_export
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
+from bcd.scoring.result import SCORES, PatientScore, Subject, read_result, write_result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.scoring.exposure import Seen
+    from bcd.scoring.bundle import SeenPatients
     from bcd.store.frames import Frame
 
 HOSPITAL = Hospital("given")
@@ -63,7 +64,7 @@ class _Given:
 
     patches: pd.DataFrame
     pixels: dict[str, NDArray[np.uint8]]
-    frames: dict[tuple[str, str], Frame]
+    frames: dict[tuple[PatientId, SlideId], Frame]
     complete: frozenset[Slide]
 
     def read(self, patches: pd.DataFrame) -> NDArray[np.uint8]:
@@ -82,7 +83,7 @@ def score_given(
     bundle: ScoringBundle,
     options: ScoreOptions,
     *,
-    seen: Seen | None,
+    seen: SeenPatients | None,
     hospital: Hospital = HOSPITAL,
     spacing: Microns | None = None,
     other: Format | None = None,

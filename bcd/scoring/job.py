@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from bcd.errors import NotFoundError, WithdrawnError
 from bcd.patches import PERSON, Hospital, PatientId, Slide
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import ScoringBundle, Subject
+from bcd.scoring.result import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """What is to be scored, with what.
 
     Attributes:
@@ -76,7 +77,7 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
     patient: PatientId,
     options: ScoreOptions,
     protocol: str | None = None,
-) -> Job:
+) -> ScoringJob:
     """Looks up what there is to score.
 
     Raises:
@@ -87,7 +88,7 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
 
     patches = list_stored_patches(store, hospital, patient)
     complete = find_complete(store, hospital, patient)
-    return Job(
+    return ScoringJob(
         store=store,
         bundle=bundle,
         options=options,
@@ -98,7 +99,7 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
     )
 
 
-def open_scoring_jobs(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> Iterator[Job]:
+def open_scoring_jobs(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> Iterator[ScoringJob]:
     """Opens the job of each patient who has not withdrawn, by patient."""
     from bcd.store.patients import list_patients
 
@@ -118,7 +119,7 @@ def hash_scoring_content(options: ScoreOptions, patches: pd.DataFrame, complete:
     return hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest()
 
 
-def make_scoring_subject(job: Job) -> Subject:
+def make_scoring_subject(job: ScoringJob) -> Subject:
     """Returns the patient of a job with all that scoring and report need of the store."""
     from bcd.drift.delivery import find_state
     from bcd.store.batches import read_batch_pixels
@@ -145,7 +146,7 @@ def make_scoring_subject(job: Job) -> Subject:
     )
 
 
-def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) -> Exposure:
+def _find_exposure(job: ScoringJob, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) -> Exposure:
     if job.bundle.seen is not None:
         return tell_exposure_of_scored(job.bundle.seen, job.patches, read(job.patches))
     return find_scored_exposure(
@@ -153,7 +154,7 @@ def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) 
     )
 
 
-def is_scoring_recorded(job: Job) -> bool:
+def is_scoring_recorded(job: ScoringJob) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_in_ledger
 
@@ -162,7 +163,7 @@ def is_scoring_recorded(job: Job) -> bool:
 
 
 def record_scoring_job(
-    job: Job, status: Literal["started", "scored", "failed"], error: BaseException | None = None
+    job: ScoringJob, status: Literal["started", "scored", "failed"], error: BaseException | None = None
 ) -> None:
     """Tells the ledger that this begins, was done, or why it failed."""
     from bcd.store.ledger import LedgerEntry, record_in_ledger
@@ -180,5 +181,5 @@ def record_scoring_job(
     record_in_ledger(job.store, entry)
 
 
-def _folder_in_home(job: Job) -> str:
+def _folder_in_home(job: ScoringJob) -> str:
     return job.folder.relative_to(job.store.settings.home).as_posix()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.patches import PATCH_PIXELS
+from bcd.patches import PATCH_PIXELS, SlideId
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     columns, rows = find_grid_place(patches["x"]), find_grid_place(patches["y"])
     column, row = int(columns.min()) - MARGIN, int(rows.min()) - MARGIN
     shape = int(rows.max()) + MARGIN + 1 - row, int(columns.max()) + MARGIN + 1 - column
-    require_drawable(str(patches["slide"].iloc[0]), *shape)
+    require_drawable(SlideId(str(patches["slide"].iloc[0])), *shape)
     image = np.empty((shape[0] * PATCH_PIXELS, shape[1] * PATCH_PIXELS, 3), np.uint8)
     image[...] = BACKGROUND
     mosaic = Mosaic(image=image, present=np.zeros(shape, np.bool_), column=column, row=row)
@@ -81,7 +81,7 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     return mosaic
 
 
-def require_drawable(slide: str, rows: int, columns: int) -> None:
+def require_drawable(slide: SlideId, rows: int, columns: int) -> None:
     """Makes sure that a slide of so many rows and columns of cells can be drawn.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ from bcd.drift.patient import PatientDrift, assess_patient, read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, choose_evenly
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
+from bcd.patches import CELL, Hospital, PatientId, Slide, SlideId, lie_on
 from bcd.progress import track_progress
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.examples import show_examples
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
@@ -36,7 +37,7 @@ from bcd.scoring.summary import Summary, summarise_patient_scores
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.drift.state import Drift, Known
+    from bcd.drift.state import Drift
     from bcd.scoring.exposure import Exposure
     from bcd.store.frames import Frame
 
@@ -46,34 +47,6 @@ SPREAD = "spread"
 """The column of scores that says how far networks and turns disagree: the standard deviation of the probability."""
 
 _MEASURED = 512  # patches whose detail is measured
-
-
-class ScoringBundle(Protocol):
-    """What scores.
-
-    Attributes:
-        name: What it is called, such as `bcd-idc/3`.
-        record: Its record.
-        known: The patients with whom drift is found; None where its record holds none.
-        seen: Who it was trained on, of a bundle that came from elsewhere; None: its snapshot says it.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def record(self) -> Any: ...  # noqa: D102
-    @property
-    def known(self) -> Known | None: ...  # noqa: D102
-    @property
-    def seen(self) -> Any: ...  # noqa: D102
-
-    def score(self, pixels: NDArray[np.uint8], *, spread: bool = False) -> pd.DataFrame:
-        """Scores raw patches: logit, probability, confident_* by level, and spread if asked for, a row a patch."""
-        ...
-
-    def measure(self, pixels: NDArray[np.uint8]) -> Any:
-        """Measures how far patches lie from those that it was trained on; None where it cannot say."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +71,7 @@ class Subject:
     patient: PatientId
     patches: pd.DataFrame
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
-    frames: Mapping[str, Frame]
+    frames: Mapping[SlideId, Frame]
     complete: Collection[Slide]
     exposure: Exposure
     protocol: str
@@ -116,7 +89,7 @@ class Subject:
 class SlidePictures:
     """The two pictures of one slide, on the same canvas and scale."""
 
-    slide: str
+    slide: SlideId
     picture: Path
     heatmap: Path
 
@@ -132,7 +105,7 @@ class PatientScore:
         folder: Where everything lies.
         pictures: Slide and heatmap of each slide, the one with most patches first; none unless they are full.
         summary: What the scores add up to.
-        drift: How slides and delivery compare with whom the bundle knows; None where an older bcd scored the patient.
+        drift: How slides and delivery compare with whom the bundle knows.
         skipped: Whether it had been scored before.
     """
 
@@ -142,7 +115,7 @@ class PatientScore:
     folder: Path
     pictures: tuple[SlidePictures, ...]
     summary: Summary
-    drift: PatientDrift | None
+    drift: PatientDrift
     skipped: bool
 
     @property
@@ -215,7 +188,7 @@ def read_result(
 
 def _list_pictures(folder: Path, scores: pd.DataFrame) -> tuple[SlidePictures, ...]:
     counts = scores["slide"].value_counts()
-    slides = sorted((str(slide) for slide in counts.index), key=lambda slide: (-int(counts[slide]), slide))
+    slides = sorted((SlideId(str(slide)) for slide in counts.index), key=lambda slide: (-int(counts[slide]), slide))
     return tuple(
         SlidePictures(slide, folder / f"slide-{slide}.webp", folder / f"heatmap-{slide}.webp") for slide in slides
     )

@@ -18,10 +18,11 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say_progress
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.export.formats import require_export_format, write_ome_beside_report
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.job import (
-    Job,
+    ScoringJob,
     is_scoring_recorded,
     make_scoring_subject,
     open_scoring_job,
@@ -29,7 +30,7 @@ from bcd.scoring.job import (
     record_scoring_job,
 )
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import PatientScore, ScoringBundle, SlidePictures, read_result, write_result
+from bcd.scoring.result import PatientScore, SlidePictures, read_result, write_result
 from bcd.store.objects import in_use, list_stored, put, require
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     return [(hospital, patient) for _, hospital, patient in sorted(waiting)]
 
 
-def _name_scoring_error(error: Exception, job: Job) -> BcdError:
+def _name_scoring_error(error: Exception, job: ScoringJob) -> BcdError:
     if isinstance(error, BcdError):
         kind = UnavailableError if isinstance(error, UnavailableError) else BcdError
         return kind(f"Patient {job.key} could not be scored: {error.what}", error.fix)

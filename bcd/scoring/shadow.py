@@ -20,9 +20,10 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.outcome import Outcome
 from bcd.files import whole_folder
 from bcd.patches import CELL, Hospital, PatientId
-from bcd.scoring.job import Job, is_scoring_recorded, open_scoring_job, open_scoring_jobs
+from bcd.scoring.bundle import ScoringBundle
+from bcd.scoring.job import ScoringJob, is_scoring_recorded, open_scoring_job, open_scoring_jobs
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES, ScoringBundle, score_patches
+from bcd.scoring.result import SCORES, score_patches
 from bcd.scoring.summary import summarise_patient_scores
 from bcd.store.batches import read_batch_pixels
 from bcd.store.objects import in_use, list_stored, put, read_stored, remove, require
@@ -107,7 +108,7 @@ def score_in_shadow(  # noqa: PLR0917 the order of these is the same everywhere
     return _read_agreement(store.settings, folder)
 
 
-def compare_in_shadow(job: Job, champion: pd.DataFrame, challenger: pd.DataFrame, name: str) -> Agreement:
+def compare_in_shadow(job: ScoringJob, champion: pd.DataFrame, challenger: pd.DataFrame, name: str) -> Agreement:
     """Compares two frames of scores of the same patches.
 
     Args:
@@ -181,7 +182,7 @@ def _side(probability: ArrayLike, level: float) -> NDArray[np.int8]:
     return np.where(is_confident(probability, level), side, 0).astype(np.int8)
 
 
-def _shadow_folder(job: Job, challenger: str) -> Path:
+def _shadow_folder(job: ScoringJob, challenger: str) -> Path:
     name = f"{_folder_name(challenger)}-beside-{job.folder.name}"
     return job.store.settings.shadow / job.hospital / job.patient / name
 

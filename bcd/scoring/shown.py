@@ -14,7 +14,7 @@ import numpy as np
 
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.pages import embed_picture_in_page
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, SlideId
 from bcd.scoring.heatmap import outline, overlay
 from bcd.scoring.mosaic import BACKGROUND, view_mosaic_by_cell
 from bcd.scoring.picture import pick_scale_bar
@@ -50,7 +50,7 @@ class ShownSlide:
         data: What the script reads: the cells of the patches, their probabilities and labels, and where cell 0 lies.
     """
 
-    slide: str
+    slide: SlideId
     width: int
     height: int
     picture: str
@@ -95,7 +95,7 @@ def show_slide(
         encoded, scale = _reduce_to_budget(mosaic.image, budget)
         picture, tissue = embed_picture_in_page(encoded, "webp"), _mean_colour(mosaic, rows, columns)
     return ShownSlide(
-        slide=str(scores["slide"].iloc[0]),
+        slide=SlideId(str(scores["slide"].iloc[0])),
         width=width,
         height=height,
         picture=picture,

@@ -18,7 +18,7 @@ from uuid import uuid4
 from bcd.files import lock_file, whole_file
 from bcd.search.notes import drop_note_of_trial, note_of_trial, read_note_of_trial
 from bcd.search.options import SearchOptions
-from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
+from bcd.search.records import SURPLUS, TrialKind, has_ended, read_trial_kind
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -137,13 +137,13 @@ class Queue:
         fail_stale_trials(self.study)
         trials = self.study.get_trials(deepcopy=False)
         return Standing(
-            ended=Counter(kind_of(trial) for trial in trials if has_ended(trial)),
-            open=Counter(kind_of(trial) for trial in trials if not trial.state.is_finished()),
+            ended=Counter(read_trial_kind(trial) for trial in trials if has_ended(trial)),
+            open=Counter(read_trial_kind(trial) for trial in trials if not trial.state.is_finished()),
             running=sum(trial.state == TrialState.RUNNING for trial in trials),
             seconds=sum(
                 row["seconds"]
                 for trial in trials
-                if kind_of(trial) != "reference"
+                if read_trial_kind(trial) != "reference"
                 and (not trial.state.is_finished() or has_ended(trial))  # a retry has the rows of its first attempt
                 for row in read_note_of_trial(trial, "history", [])
             ),
@@ -197,11 +197,11 @@ def is_surplus_trial(study: Study, trial: FrozenTrial, options: SearchOptions) -
     """Whether a trial must not begin: it is proposed, and those before it use up what may be."""
     from optuna.trial import TrialState
 
-    if kind_of(trial) != "proposed":
+    if read_trial_kind(trial) != "proposed":
         return False
     before = sum(
         has_ended(other) or (other.state == TrialState.RUNNING and other.number < trial.number)
         for other in study.get_trials(deepcopy=False)
-        if other.number != trial.number and kind_of(other) == "proposed"
+        if other.number != trial.number and read_trial_kind(other) == "proposed"
     )
     return not options.proposes or 0 < options.trials <= before

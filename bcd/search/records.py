@@ -116,7 +116,7 @@ def _is_record(trial: FrozenTrial) -> bool:
     return bool(trial.state.is_finished()) and trial.user_attrs.get("end", SURPLUS) != SURPLUS
 
 
-def kind_of(trial: FrozenTrial) -> TrialKind:
+def read_trial_kind(trial: FrozenTrial) -> TrialKind:
     """Returns why a trial of the storage is tried."""
     kind: TrialKind = trial.user_attrs.get("kind", "proposed")
     return kind
@@ -151,7 +151,7 @@ def _read_trial(trial: FrozenTrial) -> TrialRecord:
         history=history,
         preparation=recipe.preparation,
         allowed=shown["allowed"],
-        kind=kind_of(trial),
+        kind=read_trial_kind(trial),
         label=shown.get("label", ""),
     )
 

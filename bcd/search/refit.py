@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.networks.keras_files import load_network
 from bcd.patches import PERSON
 from bcd.progress import say_progress
 from bcd.search.job import Job
@@ -23,9 +22,9 @@ from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
 from bcd.search.storage import find_study
 from bcd.store.objects import in_use, put
-from bcd.training.fit import find_trained_network, train_network
+from bcd.training import fit
+from bcd.training.fit import find_trained_network
 from bcd.training.loop import DivergedError
-from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -187,13 +186,13 @@ def _train_refit(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, tr
     prepared = job.prepare(record.preparation)
     changes = {"seed": record.training.seed + refit.seed, "epochs": epochs or record.training.epochs}
     try:
-        trained = train_network(prepared, record.architecture, record.training.model_copy(update=changes), folder)
+        trained = fit.train_network(prepared, record.architecture, record.training.model_copy(update=changes), folder)
     except DivergedError as error:
         say_progress(f"{title} failed: {error.what}")
         trial.set_user_attr("end", "diverged")
         raise DeclinedError from error
     put(job.load_settings(), folder)
-    logits = predict_logits(load_network(trained.path), prepared.split("val")[0])
+    logits = trained.predict(prepared.split("val")[0])
     note_of_trial(trial, "pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
     say_progress(f"{title}: val score {trained.val_score:.3f}.")
     trial.set_user_attr("end", "complete")

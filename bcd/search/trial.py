@@ -14,12 +14,12 @@ from bcd.progress import say_progress
 from bcd.search.job import Job
 from bcd.search.notes import add_waiting_trial, note_of_trial, read_note_of_trial
 from bcd.search.queue import DeclinedError, Queue, is_surplus_trial
-from bcd.search.records import find_first_attempt_of_trial, kind_of
+from bcd.search.records import find_first_attempt_of_trial, read_trial_kind
 from bcd.search.space import Recipe, propose
 from bcd.search.storage import find_study
 from bcd.store.objects import in_use, put
+from bcd.training import fit
 from bcd.training.checkpoint import State
-from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, DivergedError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def open_trials(job: Job, study: Study) -> Queue:
     """Returns the queue of a study's trials: a retried one lies where it began, a reference where all studies' do."""
 
     def place(trial: FrozenTrial) -> Path:
-        if kind_of(trial) == "reference":
+        if read_trial_kind(trial) == "reference":
             return job.reference_folder(str(trial.user_attrs["label"]))
         return job.folder / f"trial-{find_first_attempt_of_trial(trial)}"
 
@@ -139,7 +139,7 @@ class _Trial:
     def _train(self, trial: Trial, recipe: Recipe, place: Path, *, most: int) -> float:
         """Trains on, from where the trial was left, for `most` epochs, and returns the val score."""
         history: list[dict[str, float]] = []
-        is_reference = kind_of(self.queue.frozen(trial)) == "reference"
+        is_reference = read_trial_kind(self.queue.frozen(trial)) == "reference"
 
         def report(epoch: int, row: dict[str, float]) -> None:
             history.append(row)
@@ -159,7 +159,7 @@ class _Trial:
         prepared = self.job.prepare(recipe.preparation)
         settings = self.job.load_settings()
         with in_use(settings, place):  # another machine may have trained it
-            trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
+            trained = fit.train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
             put(settings, place)
         for epoch, row in enumerate(trained.history[len(history) :], len(history) + 1):  # trained by another study
             report(epoch, row)
@@ -190,7 +190,7 @@ class _Trial:
         if not trial.constraints:  # a trial that was killed has it already
             trial.set_constraint("cost", excess)
         # What is known or stated by hand is tried for comparison, whatever it costs.
-        if excess > 0 and kind_of(frozen) != "reference" and not read_note_of_trial(frozen, "architecture"):
+        if excess > 0 and read_trial_kind(frozen) != "reference" and not read_note_of_trial(frozen, "architecture"):
             self._note_end(trial, "too large")
             if self.options.objective == "score-and-cost":
                 raise DeclinedError  # with two objectives nothing can be pruned

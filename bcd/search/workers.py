@@ -121,7 +121,7 @@ class Workers:
     def start(self, job: Job) -> None:
         """Starts a worker."""
         place = next(place for place in range(self.size) if place not in self._workers)
-        self._workers[place] = Worker(job, _share_machine(place, self.size), bars=self.size == 1)
+        self._workers[place] = Worker(job, share_machine(place, self.size), bars=self.size == 1)
 
     def wait(self, seconds: float) -> None:
         """Shows what the workers say for about so long, or until one has ended."""
@@ -137,7 +137,7 @@ class Workers:
         self._workers.clear()
 
 
-def _share_machine(place: int, size: int) -> dict[str, str]:
+def share_machine(place: int, size: int) -> dict[str, str]:
     """Returns the variables by which workers share the machine: cores alike, GPUs in turn."""
     if size == 1:
         return {}

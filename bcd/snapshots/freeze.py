@@ -25,7 +25,7 @@ from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.manifest import (
     NAME,
-    Manifest,
+    SnapshotManifest,
     list_snapshot_folders,
     make_manifest,
     read_manifest,
@@ -207,10 +207,10 @@ def _open_frozen(settings: Settings, folder: Path) -> Snapshot:
     )
 
 
-def _is_sound(folder: Path, manifest: Manifest, patches: pd.DataFrame) -> bool:
+def _is_sound(folder: Path, manifest: SnapshotManifest, patches: pd.DataFrame) -> bool:
     # The id says what the rows are; the hash of the file also covers where the pixels lie.
     named = folder.name == manifest.id == snapshot_id(manifest.protocol, patches, manifest.complete)
-    return named and manifest.patches_sha256 in {"", hash_file(folder / _PATCHES)}
+    return named and manifest.patches_sha256 == hash_file(folder / _PATCHES)
 
 
 def _write_patches(patches: pd.DataFrame, path: Path) -> None:

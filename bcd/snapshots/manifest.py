@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bcd.errors import DamagedError
 from bcd.patches import Slide, SnapshotId, patient_keys
@@ -32,8 +32,8 @@ _FROZEN = "frozen.json"
 """When the snapshot was frozen: apart from the manifest, so that two freezings of the same are the same manifest."""
 
 
-class Manifest(BaseModel):
-    """What `manifest.json` says; what a manifest of an earlier bcd does not say is empty.
+class SnapshotManifest(BaseModel):
+    """What `manifest.json` says.
 
     Attributes:
         id: The snapshot's content hash.
@@ -54,16 +54,16 @@ class Manifest(BaseModel):
 
     id: SnapshotId
     protocol: str
-    options: dict[str, str | float] = Field(default_factory=dict)
-    patches_sha256: str = ""
-    batches: list[str] = Field(default_factory=list)
-    counts: Counts = Field(default_factory=dict)
-    by_class: Counts = Field(default_factory=dict)
-    by_hospital: Counts = Field(default_factory=dict)
-    by_batch: Counts = Field(default_factory=dict)
-    by_patient: Counts = Field(default_factory=dict)
-    left_out: LeftOut = Field(default_factory=dict)
-    complete: list[Slide] = Field(default_factory=list)
+    options: dict[str, str | float]
+    patches_sha256: str
+    batches: list[str]
+    counts: Counts
+    by_class: Counts
+    by_hospital: Counts
+    by_batch: Counts
+    by_patient: Counts
+    left_out: LeftOut
+    complete: list[Slide]
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class SnapshotSummary:
     batches: int
 
 
-def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> Manifest:
+def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> SnapshotManifest:
     """Counts a snapshot's patches and writes down how it was frozen."""
     patches = snapshot.patches
     by_split = count_snapshot_by(patches, "split").reindex(list(SPLITS), fill_value=0)
-    return Manifest(
+    return SnapshotManifest(
         id=snapshot.id,
         protocol=options.recorded_as,
         options=_describe_split_options(options),
@@ -109,14 +109,14 @@ def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: 
     )
 
 
-def read_manifest(settings: Settings, folder: Path) -> Manifest:
+def read_manifest(settings: Settings, folder: Path) -> SnapshotManifest:
     """Reads the manifest of a snapshot's folder, which need not be here.
 
     Raises:
         BcdError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json(read_stored(settings, folder, NAME))
+        return SnapshotManifest.model_validate_json(read_stored(settings, folder, NAME))
     except (OSError, ValidationError) as error:
         raise DamagedError(
             f"The manifest of snapshot {folder.name[:12]} is missing or damaged: {folder / NAME}.",

@@ -18,7 +18,7 @@ from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
 from bcd.store.complete import complete_slides
 from bcd.store.conflicts import open_conflicts
-from bcd.store.labels import latest_labels, same_cell, same_patient
+from bcd.store.labels import latest_labels, match_patch_rows, match_patient_rows
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -62,13 +62,19 @@ class LabelledPatient:
 _TYPES = dict.fromkeys(COLUMNS, "str") | {"label": "int8", "x": "int64", "y": "int64", "row": "int64"}
 
 
-def read_freezable_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
-    """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0."""
+def read_freezable_rows(connection: sa.Connection, protocol: str, *, chunk: int = _CHUNK) -> pd.DataFrame:
+    """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0.
+
+    Args:
+        connection: To the catalog.
+        protocol: The protocol that dealt the splits.
+        chunk: Rows that are read at a time.
+    """
     import pandas as pd
 
     found = _with_reason(protocol).subquery()
     query = sa.select(*(found.c[name] for name in COLUMNS)).where(found.c.reason.is_(None))
-    with connection.execute(query, execution_options={"yield_per": _CHUNK}) as result:
+    with connection.execute(query, execution_options={"yield_per": chunk}) as result:
         patches = _collect_snapshot_rows(result)
     ids = dict(connection.execute(sa.select(tables.batches.c.number, tables.batches.c.id)).tuples().all())
     patches["batch"] = pd.Categorical(patches["batch"].map(ids), categories=sorted(set(ids.values())))
@@ -104,7 +110,7 @@ def list_labelled_patients(store: Store, protocol: str) -> list[LabelledPatient]
     )
     query = (
         sa.select(found.c.split, sa.func.min(found.c.label), sa.func.max(found.c.label), brought.c.admitted_at)
-        .join(brought, same_patient(brought, found))
+        .join(brought, match_patient_rows(brought, found))
         .where(found.c.reason.is_(None))
         .group_by(found.c.hospital, found.c.patient, found.c.split, brought.c.admitted_at)
     )
@@ -147,7 +153,7 @@ def _with_reason(protocol: str) -> sa.Select[Any]:
         sa.select(*labels.c, dealt.c.split, reason.label("reason"))
         .outerjoin(dealt, sa.and_(dealt.c.protocol == protocol, of_patient(dealt)))
         .outerjoin(gone, of_patient(gone))
-        .outerjoin(doubts, same_cell(doubts, labels))
+        .outerjoin(doubts, match_patch_rows(doubts, labels))
     )
 
 

@@ -26,12 +26,12 @@ from importlib.resources import files
 import sqlalchemy as sa
 
 from bcd.errors import NotFoundError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, Person
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.asked import read_asked_patients
 from bcd.store.conflicts import open_conflicts
-from bcd.store.labels import latest_labels, same_cell, same_patient
+from bcd.store.labels import latest_labels, match_patch_rows, match_patient_rows
 from bcd.store.store import Store
 
 __all__ = [
@@ -59,9 +59,6 @@ TEST_IS_FIXED = {"train": 0.7, "val": 0.15, "gate": 0.15}
 """Shares among the patients that are dealt where the protocol itself says who is test."""
 
 _RECOGNISED = 10  # patients of a published list
-
-Patient = tuple[str, str]
-"""Hospital and identifier."""
 
 
 @cache
@@ -128,14 +125,14 @@ def reserve_patients_for_train(store: Store, options: SplitOptions) -> int:
         return _record_splits(connection, options.recorded_as, chosen)
 
 
-def _is_reserved(options: SplitOptions, hospital: str, patient: str) -> bool:
+def _is_reserved(options: SplitOptions, hospital: Hospital, patient: PatientId) -> bool:
     if fixed := _find_fixed_split(options, hospital, patient):
         return fixed == "train"
     drawn = int.from_bytes(_place_in_deal(f"{options.key} train", hospital, patient)[:8]) / 2**64
     return drawn < split_shares(options)["train"]
 
 
-def _record_splits(connection: sa.Connection, protocol: str, dealt: Iterable[tuple[Patient, str]]) -> int:
+def _record_splits(connection: sa.Connection, protocol: str, dealt: Iterable[tuple[Person, str]]) -> int:
     rows = [
         {"protocol": protocol, "hospital": hospital, "patient": patient, "split": split}
         for (hospital, patient), split in dealt
@@ -148,7 +145,7 @@ def _record_splits(connection: sa.Connection, protocol: str, dealt: Iterable[tup
 def _count_dealt_patients(connection: sa.Connection, protocol: str) -> dict[str, int]:
     """Counts the patients of each split, without those who are set apart for train and have no label yet."""
     dealt, labels = tables.splits.c, latest_labels().subquery()
-    is_labelled = sa.exists().where(same_patient(labels, tables.splits), labels.c.label.is_not(None))
+    is_labelled = sa.exists().where(match_patient_rows(labels, tables.splits), labels.c.label.is_not(None))
     query = (
         sa.select(dealt.split, sa.func.count())
         .where(dealt.protocol == protocol, sa.or_(dealt.split != "train", is_labelled))
@@ -158,12 +155,12 @@ def _count_dealt_patients(connection: sa.Connection, protocol: str) -> dict[str,
 
 
 def deal_patients(
-    batches: Iterable[Iterable[Patient]],
+    batches: Iterable[Iterable[Person]],
     options: SplitOptions,
     counts: Mapping[str, int],
     *,
-    asked: Collection[Patient] = (),
-) -> list[tuple[Patient, str]]:
+    asked: Collection[Person] = (),
+) -> list[tuple[Person, str]]:
     """Deals patients to splits; touches no catalog.
 
     Args:
@@ -228,52 +225,54 @@ def _require_held_out(connection: sa.Connection, options: SplitOptions) -> None:
         )
 
 
-def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[list[Patient]]:
+def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[list[Person]]:
     """Returns the patients to deal, by the batch that brought them first."""
     known, dealt = tables.patients.c, tables.splits.c
     undealt = (
         sa.select(known.first_batch, known.hospital, known.patient)
-        .outerjoin(tables.splits, sa.and_(dealt.protocol == protocol, same_patient(tables.splits, tables.patients)))
+        .outerjoin(
+            tables.splits, sa.and_(dealt.protocol == protocol, match_patient_rows(tables.splits, tables.patients))
+        )
         .where(dealt.split.is_(None))
         .order_by(known.first_batch)
     )
     waiting = connection.execute(undealt).tuples().all()
     usable = set(connection.execute(_usable_patients()).tuples()) if waiting else set()
-    batches: dict[int, list[Patient]] = {}
+    batches: dict[int, list[Person]] = {}
     for number, hospital, patient in waiting:
         if (hospital, patient) in usable:
             batches.setdefault(number, []).append((hospital, patient))
     return list(batches.values())
 
 
-def _list_unlabelled_patients(connection: sa.Connection, protocol: str) -> list[Patient]:
+def _list_unlabelled_patients(connection: sa.Connection, protocol: str) -> list[Person]:
     """Returns the patients without a label, who are not withdrawn, and whom the protocol has not dealt."""
     known, dealt, gone, labels = tables.patients, tables.splits, tables.withdrawn, latest_labels().subquery()
-    is_labelled = sa.exists().where(same_patient(labels, known), labels.c.label.is_not(None))
-    is_dealt = sa.exists().where(same_patient(dealt, known), dealt.c.protocol == protocol)
-    is_withdrawn = sa.exists().where(same_patient(gone, known))
+    is_labelled = sa.exists().where(match_patient_rows(labels, known), labels.c.label.is_not(None))
+    is_dealt = sa.exists().where(match_patient_rows(dealt, known), dealt.c.protocol == protocol)
+    is_withdrawn = sa.exists().where(match_patient_rows(gone, known))
     query = sa.select(known.c.hospital, known.c.patient).where(~is_labelled, ~is_dealt, ~is_withdrawn)
     return list(connection.execute(query).tuples())
 
 
-def _usable_patients() -> sa.Select[tuple[str, str]]:
+def _usable_patients() -> sa.Select[Person]:
     """Returns the query for patients of whom a snapshot may take a patch."""
     labels, doubts = latest_labels().subquery(), open_conflicts().subquery()
     gone = tables.withdrawn.c
     return (
         sa.select(labels.c.hospital, labels.c.patient)
-        .outerjoin(doubts, same_cell(doubts, labels))
-        .outerjoin(tables.withdrawn, same_patient(tables.withdrawn, labels))
+        .outerjoin(doubts, match_patch_rows(doubts, labels))
+        .outerjoin(tables.withdrawn, match_patient_rows(tables.withdrawn, labels))
         .where(labels.c.label.is_not(None), doubts.c.patient.is_(None), gone.patient.is_(None))
         .distinct()
     )
 
 
-def _place_in_deal(key: str, hospital: str, patient: str) -> bytes:
+def _place_in_deal(key: str, hospital: Hospital, patient: PatientId) -> bytes:
     return hmac.digest(key.encode(), f"{hospital}/{patient}".encode(), hashlib.sha256)
 
 
-def _find_fixed_split(options: SplitOptions, hospital: str, patient: str) -> str | None:
+def _find_fixed_split(options: SplitOptions, hospital: Hospital, patient: PatientId) -> str | None:
     """Returns the split that a protocol itself gives a patient; None where the patient is dealt."""
     if options.protocol == "leave-one-hospital-out":
         return "test" if hospital == options.held_out else None

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError, NotFoundError
-from bcd.patches import PATCH_PIXELS, Hospital, PatientId
+from bcd.patches import PATCH_PIXELS, Hospital, Slide, SlideId
 from bcd.store.annotations import read_annotation_file
 from bcd.store.areas import Inside, Polygon, share_of_cells_covered
 from bcd.store.frames import PATCH_FRAME, Frame, find_stored_frame
@@ -168,9 +168,9 @@ def decide_labels(
 def _find_slide(
     store: Store,
     path: Path,
-    written: frozenset[tuple[str, str, str]],
+    written: frozenset[Slide],
     named: tuple[str | None, str | None, str | None],
-) -> tuple[Hospital, PatientId, str]:
+) -> Slide:
     """Finds the slide that a file is of, as bcd wrote it into the file, or as it was named; the two must agree."""
     if len(written) > 1:
         slides = ", ".join(f"{hospital}/{patient} slide {slide}" for hospital, patient, slide in sorted(written))
@@ -184,7 +184,7 @@ def _find_slide(
             "Name it with --hospital, --patient and --slide.",
         )
     where, who = find_patient(store, patient, hospital)
-    found = where, who, slide.casefold().removeprefix("idx")
+    found = where, who, SlideId(slide.casefold().removeprefix("idx"))
     if written and found not in written:
         of = "{}/{} slide {}".format(*next(iter(written)))
         raise BcdError(

@@ -5,7 +5,7 @@ annotations count. Detections are passed over: the patches that bcd exported are
 gives them, which is no label.
 
 Examples:
-    >>> KINDS["tumor"], kind_of("Ignore*"), kind_of("Necrosis")
+    >>> KINDS["tumor"], read_annotation_kind("Ignore*"), read_annotation_kind("Necrosis")
     ('positive', 'ignored', None)
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from bcd.errors import BcdError, NotFoundError
 from bcd.formats import format_some
-from bcd.patches import PatchName, PatientId, SlideId
+from bcd.patches import Hospital, PatchName, PatientId, Slide, SlideId
 from bcd.store.areas import Polygon
 from bcd.store.label_files import refuse_other_list
 
@@ -62,7 +62,7 @@ class Annotations:
 
     polygons: list[Polygon]
     others: int
-    slides: frozenset[tuple[str, str, str]]
+    slides: frozenset[Slide]
 
 
 def name_annotated_patch(hospital: str, patient: str, slide: str, x: int, y: int) -> str:
@@ -75,7 +75,7 @@ def name_asked_patch(number: int, name: str) -> str:
     return f"review {number} {name}"
 
 
-def kind_of(name: str) -> Kind | None:
+def read_annotation_kind(name: str) -> Kind | None:
     """Returns what a class says; None where that is not known."""
     return KINDS.get(" ".join(re.sub(r"[-_]", " ", name).rstrip("*").casefold().split()))
 
@@ -94,7 +94,7 @@ def read_annotation_file(path: Path, *, asked: bool = False) -> Annotations:
     features = list(_flatten_features(path, _read_features(path)))
     polygons: list[Polygon] = []
     unknown: dict[str, int] = {}
-    slides: set[tuple[str, str, str]] = set()
+    slides: set[Slide] = set()
     others, is_list = 0, False
     for number, feature in enumerate(features, start=1):
         properties = feature["properties"]
@@ -105,7 +105,7 @@ def read_annotation_file(path: Path, *, asked: bool = False) -> Annotations:
         if _type_of(feature) != "annotation" or (is_asked and not name):
             others += 1
             continue
-        kind = kind_of(name)
+        kind = read_annotation_kind(name)
         if kind is None:
             unknown[name] = unknown.get(name, 0) + 1
             continue
@@ -164,11 +164,11 @@ def _type_of(feature: dict[str, Any]) -> str:
     return str(said or "annotation")
 
 
-def _read_slide(properties: dict[str, Any]) -> tuple[set[tuple[str, str, str]], bool]:
+def _read_slide(properties: dict[str, Any]) -> tuple[set[Slide], bool]:
     """Reads the slide off the name of an exported patch, and whether `bcd review` asks about the patch."""
     named = _EXPORTED.fullmatch(str(properties.get("name") or ""))
     patch = PatchName.parse(f"{named[3]}.png") if named else None
-    return ({(named[2], patch.patient, patch.slide)}, bool(named[1])) if named and patch else (set(), False)
+    return ({(Hospital(named[2]), patch.patient, patch.slide)}, bool(named[1])) if named and patch else (set(), False)
 
 
 def _read_class(properties: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from bcd.patches import CELL
+from bcd.patches import CELL, Person
 from bcd.store import tables
 from bcd.store.label_files import refuse_label_faults
 
@@ -26,7 +26,7 @@ def asked_patches() -> sa.Select[Any]:
     return sa.select(*(columns[name] for name in CELL)).where(columns.asked).distinct()
 
 
-def read_asked_patients(connection: sa.Connection) -> set[tuple[str, str]]:
+def read_asked_patients(connection: sa.Connection) -> set[Person]:
     """Returns the patients, as (hospital, patient), one of whose labels was asked for."""
     columns = tables.label_revisions.c
     return set(
@@ -34,7 +34,7 @@ def read_asked_patients(connection: sa.Connection) -> set[tuple[str, str]]:
     )
 
 
-def read_dealt_patients(connection: sa.Connection) -> dict[tuple[str, str], str]:
+def read_dealt_patients(connection: sa.Connection) -> dict[Person, str]:
     """Returns how patients, by (hospital, patient), were dealt by every protocol together.
 
     Returns:
@@ -42,7 +42,7 @@ def read_dealt_patients(connection: sa.Connection) -> dict[tuple[str, str], str]
         no split.
     """
     columns = tables.splits.c
-    found: dict[tuple[str, str], str] = {}
+    found: dict[Person, str] = {}
     for hospital, patient, split in connection.execute(sa.select(columns.hospital, columns.patient, columns.split)):
         if split != "train" or (hospital, patient) not in found:
             found[hospital, patient] = split

@@ -141,7 +141,7 @@ def _write_batch_folder(folder: Path, index: BatchIndex, spool: Spool, spool_row
             _copy_pixels(file, pixels, spool_rows)
 
 
-def read_batch_index(settings: Settings, batch: str, columns: list[str]) -> pd.DataFrame:
+def read_batch_index(settings: Settings, batch: BatchId, columns: list[str]) -> pd.DataFrame:
     """Reads columns of a batch's index, whose row i describes pixels i.
 
     Raises:
@@ -153,7 +153,7 @@ def read_batch_index(settings: Settings, batch: str, columns: list[str]) -> pd.D
         return pd.read_parquet(folder / "index.parquet", columns=columns)
 
 
-def read_index_parts(settings: Settings, batch: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def read_index_parts(settings: Settings, batch: BatchId, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yields columns of a batch's index, some rows at a time, in their order.
 
     Raises:
@@ -188,7 +188,7 @@ def _copy_pixels(
             advance(len(part))
 
 
-def open_pixels(settings: Settings, batch: str) -> np.ndarray:
+def open_pixels(settings: Settings, batch: BatchId) -> np.ndarray:
     """Maps a batch's pixels into memory, (n, 50, 50, 3) uint8 RGB, read-only.
 
     Raises:
@@ -214,6 +214,7 @@ def read_batch_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
     pixels = np.empty((len(patches), *PATCH_SHAPE), np.uint8)
     rows = patches["row"].to_numpy(dtype=np.int64)
     for batch, places in patches.reset_index(drop=True).groupby("batch", sort=False).indices.items():
-        assert_batch_not_erased(settings, str(batch), rows[places])
-        pixels[places] = open_pixels(settings, str(batch))[rows[places]]
+        identity = BatchId(str(batch))
+        assert_batch_not_erased(settings, identity, rows[places])
+        pixels[places] = open_pixels(settings, identity)[rows[places]]
     return pixels

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.patches import Slide
+from bcd.patches import SLIDE, Hospital, PatientId, Person, Slide, SlideId
 from bcd.store import tables
 from bcd.store.patients import find_patient
 from bcd.store.sign_off import SignOff
@@ -31,8 +31,8 @@ Origin = Literal["tiled", "declared"]
 class CompleteSlide(NamedTuple):
     """A complete slide of a delivery."""
 
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     origin: Origin
 
 
@@ -42,7 +42,7 @@ def list_complete_slides(store: Store) -> dict[Slide, Origin]:
         return complete_slides(connection)
 
 
-def complete_slides(connection: sa.Connection, person: tuple[str, str] | None = None) -> dict[Slide, Origin]:
+def complete_slides(connection: sa.Connection, person: Person | None = None) -> dict[Slide, Origin]:
     """As `list_complete_slides`, within a transaction; of one hospital and patient, or of all."""
     delivered, said = tables.complete_slides.c, tables.completeness.c
     query = sa.select(delivered.hospital, delivered.patient, delivered.slide, delivered.origin)
@@ -59,7 +59,7 @@ def complete_slides(connection: sa.Connection, person: tuple[str, str] | None = 
     return found
 
 
-def find_complete(store: Store, hospital: str, patient: str) -> frozenset[Slide]:
+def find_complete(store: Store, hospital: Hospital, patient: PatientId) -> frozenset[Slide]:
     """Returns the complete slides of one patient."""
     with store.read() as connection:
         return frozenset(complete_slides(connection, (hospital, patient)))
@@ -103,8 +103,7 @@ def declare_complete_slides(
         already = complete_slides(connection, person)
         chosen: list[Slide] = [(*person, slide) for slide in known if not slides or slide in slides]
         new = [slide for slide in chosen if (slide in already) != complete]
-        names = ("hospital", "patient", "slide")
-        rows = [{**dict(zip(names, slide, strict=True)), "complete": complete, **vars(sign_off)} for slide in new]
+        rows = [{**dict(zip(SLIDE, slide, strict=True)), "complete": complete, **vars(sign_off)} for slide in new]
         if rows:
             connection.execute(sa.insert(tables.completeness), rows)
     return new

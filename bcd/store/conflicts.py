@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from bcd.patches import CELL, Hospital, PatientId, SlideId
 from bcd.store import tables
-from bcd.store.labels import same_cell
+from bcd.store.labels import match_patch_rows
 from bcd.store.store import Store
 
 
@@ -69,5 +69,7 @@ def list_conflicts(store: Store, delivery: str | None = None, limit: int | None 
 def _is_settled() -> sa.ColumnElement[bool]:
     conflicts, revisions = tables.conflicts, tables.label_revisions
     return (
-        sa.exists().where(same_cell(revisions, conflicts), revisions.c.at > conflicts.c.found_at).correlate(conflicts)
+        sa.exists()
+        .where(match_patch_rows(revisions, conflicts), revisions.c.at > conflicts.c.found_at)
+        .correlate(conflicts)
     )

@@ -17,7 +17,7 @@ from bcd.files import whole_file
 from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.bucket import open_bucket
-from bcd.store.place import CHANGED, Manifest, Place, lock_recorded, read_recorded
+from bcd.store.place import CHANGED, FolderManifest, Place, lock_recorded, read_recorded
 
 _FOLLOW_SECONDS = 3600.0
 """So often a machine that uses the store asks what was changed or removed in it."""
@@ -85,7 +85,7 @@ def _list_copies(settings: Settings) -> list[tuple[float, int, Place]]:
     for record in settings.stored.rglob("*.json"):
         name = record.relative_to(settings.stored).as_posix().removesuffix(".json")
         with suppress(FileNotFoundError):  # another process makes room too
-            size = Manifest.model_validate_json(record.read_bytes()).size
+            size = FolderManifest.model_validate_json(record.read_bytes()).size
             held.append((record.stat().st_mtime, size, Place(settings, settings.home / name)))
     return held
 

@@ -104,7 +104,7 @@ def list_stored_looks(store: Store, gate_digest: str) -> list[Decision]:
     """Returns the decisions for which these very gate patients were looked at before, oldest first."""
     # By hand rather than in SQL: JSON is asked otherwise on SQLite and PostgreSQL, and there are few.
     decisions = list_stored_decisions(store)
-    return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]
+    return [one for one in decisions if one.kind in LOOKS and one.evidence["gate_digest"] == gate_digest]
 
 
 def _decision_as_row(decision: Decision) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from bcd.errors import NotFoundError
 from bcd.formats import format_some
-from bcd.patches import Hospital, PatchName
+from bcd.patches import BatchId, Hospital, PatchName, PatientId
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.sign_off import COLUMNS as SIGNED
@@ -27,7 +27,7 @@ from bcd.store.store import Store
 class PatientCounts(NamedTuple):
     """Admitted patches of one patient, with the labels that they were delivered with."""
 
-    patient: str
+    patient: PatientId
     patches: int
     positive: int
     unlabelled: int
@@ -156,7 +156,7 @@ def number_stored_refusals(store: Store, delivery: str) -> dict[str, list[tuple[
     return dict(found)
 
 
-def count_batch_by_patient(store: Store, batch: str) -> list[PatientCounts]:
+def count_batch_by_patient(store: Store, batch: BatchId) -> list[PatientCounts]:
     """Returns the patients of a batch with their counts, in the order of their identifiers."""
     patches = tables.patches.c
     query = (
@@ -174,7 +174,7 @@ def count_batch_by_patient(store: Store, batch: str) -> list[PatientCounts]:
     return [PatientCounts(*row) for row in store.rows(query)]
 
 
-def find_batch_of_patch(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
+def find_batch_of_patch(store: Store, hospital: Hospital, name: PatchName) -> tuple[BatchId, int] | None:
     """Returns the batch that holds a patch of this place, and its row there; None where none does."""
     patches = tables.patches.c
     query = (

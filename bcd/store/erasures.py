@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError, DamagedError
+from bcd.patches import BatchId, Hospital, PatientId, Person
 from bcd.settings import Settings
 from bcd.store.objects import changed_file, in_use
 
@@ -35,14 +36,14 @@ class ErasedRows:
         rows: Row numbers in the batch.
     """
 
-    hospital: str
-    patient: str
+    hospital: Hospital
+    patient: PatientId
     withdrawn_at: str
     rows: list[int]
 
 
 @contextmanager
-def open_batch(settings: Settings, batch: str) -> Iterator[Path]:
+def open_batch(settings: Settings, batch: BatchId) -> Iterator[Path]:
     """Yields the folder of a batch, which stays during the block; what is mapped of it stays mapped.
 
     Raises:
@@ -60,7 +61,7 @@ def open_batch(settings: Settings, batch: str) -> Iterator[Path]:
             raise DamagedError(f"A file of batch {batch[:12]} in {folder} is damaged: {error}.", fix) from error
 
 
-def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:
+def assert_batch_not_erased(settings: Settings, batch: BatchId, rows: NDArray[np.int64]) -> None:
     """Refuses to read rows of a batch whose pixels were erased; costs one look for a file where none were.
 
     Raises:
@@ -75,7 +76,7 @@ def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int
             )
 
 
-def _list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
+def _list_erased(settings: Settings, batch: BatchId) -> list[ErasedRows]:
     """Returns what was erased of a batch, by patient."""
     with in_use(settings, settings.batches / batch) as folder:
         try:
@@ -85,7 +86,7 @@ def _list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
     return [ErasedRows(**entry) for entry in json.loads(text)]
 
 
-def mark_batch_erased(settings: Settings, batch: str, erased: list[ErasedRows]) -> None:
+def mark_batch_erased(settings: Settings, batch: BatchId, erased: list[ErasedRows]) -> None:
     """Adds patients to what a batch says of its erased rows."""
     known = {(one.hospital, one.patient): one for one in [*_list_erased(settings, batch), *erased]}
     entries = [vars(known[person]) for person in sorted(known)]
@@ -93,12 +94,12 @@ def mark_batch_erased(settings: Settings, batch: str, erased: list[ErasedRows]) 
         partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
 
-def is_batch_row_erased(settings: Settings, batch: str, rows: list[int]) -> bool:
+def is_batch_row_erased(settings: Settings, batch: BatchId, rows: list[int]) -> bool:
     """Whether the pixels of these rows are zeros."""
     return not any(_map_batch_pixels(settings, batch)[row].any() for row in rows)
 
 
-def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
+def erase_batch_pixels(settings: Settings, batch: BatchId, erased: Mapping[Person, list[int]]) -> None:
     """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
     pixels = _map_batch_pixels(settings, batch)
     start, size = int(pixels.offset), int(pixels[0].nbytes)
@@ -113,7 +114,7 @@ def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str
                 file.write(bytes(size))
 
 
-def _map_batch_pixels(settings: Settings, batch: str) -> np.memmap:
+def _map_batch_pixels(settings: Settings, batch: BatchId) -> np.memmap:
     with open_batch(settings, batch) as folder:
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     assert isinstance(pixels, np.memmap)

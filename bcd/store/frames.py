@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, Hospital, PatientId, SlideId
 from bcd.store import tables
 from bcd.store.store import Store
 
@@ -64,12 +64,12 @@ PATCH_FRAME = Frame(MICRONS_PER_PIXEL, MICRONS_PER_PIXEL, 0, 0)
 class SlideFrame(NamedTuple):
     """The frame of a slide of a delivery."""
 
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     frame: Frame
 
 
-def find_stored_frame(store: Store, hospital: str, patient: str, slide: str) -> Frame | None:
+def find_stored_frame(store: Store, hospital: Hospital, patient: PatientId, slide: SlideId) -> Frame | None:
     """Returns the frame of a slide; None where bcd did not cut it itself."""
     table = tables.slide_frames.c
     query = sa.select(*(table[name] for name in Frame._fields)).where(
@@ -78,9 +78,9 @@ def find_stored_frame(store: Store, hospital: str, patient: str, slide: str) -> 
     return next((Frame(*row) for row in store.rows(query)), None)
 
 
-def store_frames(connection: sa.Connection, hospital: str, batch: int, frames: Iterable[SlideFrame]) -> None:
+def store_frames(connection: sa.Connection, hospital: Hospital, batch: int, frames: Iterable[SlideFrame]) -> None:
     """Enters frames of a batch's slides. What is known stays; files of one slide that differ say nothing."""
-    found: dict[tuple[str, str], set[Frame]] = {}
+    found: dict[tuple[PatientId, SlideId], set[Frame]] = {}
     for each in frames:
         found.setdefault((each.patient, each.slide), set()).add(each.frame)
     table = tables.slide_frames

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital
+from bcd.patches import BatchId, Hospital, PatientId, SlideId
 from bcd.store import tables
 from bcd.store.store import Store
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 class KnownPatch(NamedTuple):
     """A patch of an earlier batch, with its label as it stands, the batch's id, and whether the label was revised."""
 
-    hospital: str
-    patient: str
-    slide: str
+    hospital: Hospital
+    patient: PatientId
+    slide: SlideId
     x: int
     y: int
     label: int | None
     pixel_sha256: str
-    batch: str
+    batch: BatchId
     revised: bool = False
 
 
@@ -47,8 +47,8 @@ class StainRecord:
         blue: Mean optical density of blue.
     """
 
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     patches: int
     red: float
     green: float

@@ -19,7 +19,7 @@ def latest_labels() -> sa.Select[Any]:
     patches, revisions = tables.patches, tables.label_revisions
     # Not by GROUP BY, through which a filter on the patient would not reach the index.
     newer = revisions.alias("newer")
-    superseded = sa.exists().where(same_cell(newer, revisions), newer.c.number > revisions.c.number)
+    superseded = sa.exists().where(match_patch_rows(newer, revisions), newer.c.number > revisions.c.number)
     label = sa.case((revisions.c.number.is_not(None), revisions.c.label), else_=patches.c.label)
     return sa.select(
         *(patches.c[name] for name in CELL),
@@ -27,14 +27,14 @@ def latest_labels() -> sa.Select[Any]:
         patches.c.batch,
         patches.c.row,
         patches.c.pixel_sha256,
-    ).outerjoin_from(patches, revisions, sa.and_(same_cell(revisions, patches), ~superseded))
+    ).outerjoin_from(patches, revisions, sa.and_(match_patch_rows(revisions, patches), ~superseded))
 
 
-def same_cell(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+def match_patch_rows(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
     """Returns the condition that two tables speak of the same patch."""
     return sa.and_(*(one.c[name] == other.c[name] for name in CELL))
 
 
-def same_patient(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+def match_patient_rows(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
     """Returns the condition that two tables speak of the same patient."""
     return sa.and_(*(one.c[name] == other.c[name] for name in PERSON))

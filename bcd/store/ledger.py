@@ -13,9 +13,9 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, Person
 from bcd.store import tables
-from bcd.store.labels import same_patient
+from bcd.store.labels import match_patient_rows
 from bcd.store.store import Store
 
 MOST_ATTEMPTS = 3
@@ -140,12 +140,12 @@ def list_failing(store: Store) -> list[Failing]:
     last = last_scored()
     query = (
         sa.select(*_COLUMNS)
-        .outerjoin_from(ledger, last, same_patient(ledger, last))
-        .outerjoin(gone, same_patient(ledger, gone))
+        .outerjoin_from(ledger, last, match_patient_rows(ledger, last))
+        .outerjoin(gone, match_patient_rows(ledger, gone))
         .where(ledger.c.number > sa.func.coalesce(last.c.number, 0), gone.c.patient.is_(None))
         .order_by(ledger.c.number)
     )
-    by_patient: dict[tuple[str, str], list[LedgerEntry]] = {}
+    by_patient: dict[Person, list[LedgerEntry]] = {}
     for row in store.rows(query):
         by_patient.setdefault((row.hospital, row.patient), []).append(LedgerEntry(**row._mapping))
     found = [_summarise_failing(entries) for entries in by_patient.values()]
@@ -158,14 +158,12 @@ def _summarise_failing(entries: list[LedgerEntry]) -> Failing:
     def is_unended(entry: LedgerEntry) -> bool:
         return (entry.status, entry.bundle, entry.content) == ("started", newest.bundle, newest.content)
 
-    # An older bcd entered ends only.
-    attempts = max(sum(one.status == status for one in entries) for status in ("started", "failed"))
     return Failing(
         hospital=newest.hospital,
         patient=newest.patient,
         bundle=newest.bundle,
         content=newest.content,
-        attempts=attempts,
+        attempts=sum(one.status == "started" for one in entries),
         unended=len(list(takewhile(is_unended, reversed(entries)))),
         since=entries[0].at,
         at=newest.at,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
-from bcd.store.labels import latest_labels, same_patient
+from bcd.store.labels import latest_labels, match_patient_rows
 from bcd.store.ledger import last_scored
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def find_patients(
             sa.func.coalesce(ledger.c.bundle, "").label("bundle"),
             ledger.c.at.label("scored_at"),
         )
-        .outerjoin_from(known, counts, same_patient(known, counts))
-        .outerjoin(dealt, sa.and_(same_patient(known, dealt), dealt.c.protocol == protocol))
-        .outerjoin(gone, same_patient(known, gone))
-        .outerjoin(last, same_patient(known, last))
+        .outerjoin_from(known, counts, match_patient_rows(known, counts))
+        .outerjoin(dealt, sa.and_(match_patient_rows(known, dealt), dealt.c.protocol == protocol))
+        .outerjoin(gone, match_patient_rows(known, gone))
+        .outerjoin(last, match_patient_rows(known, last))
         .outerjoin(ledger, ledger.c.number == last.c.number)
     )
     if hospital:

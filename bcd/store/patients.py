@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from bcd.errors import BcdError, NotFoundError, WithdrawnError
-from bcd.patches import CELL, PERSON, Hospital, PatientId
+from bcd.patches import CELL, PERSON, Hospital, PatientId, Person
 from bcd.store import tables
 from bcd.store.labels import latest_labels
 from bcd.store.pseudonyms import open_pseudonyms
@@ -71,7 +71,7 @@ def list_patients(store: Store) -> pd.DataFrame:
     return patients.sort_values(PERSON, ignore_index=True)
 
 
-def withdrawn_patients(connection: sa.Connection) -> set[tuple[str, str]]:
+def withdrawn_patients(connection: sa.Connection) -> set[Person]:
     """Returns the withdrawn patients, as (hospital, patient)."""
     column = tables.withdrawn.c
     return {(row.hospital, row.patient) for row in connection.execute(sa.select(column.hospital, column.patient))}
@@ -100,7 +100,7 @@ def find_hospital(store: Store, patient: PatientId, hospital: str | None) -> Hos
     return Hospital(hospitals[0])
 
 
-def find_patient(store: Store, patient: str, hospital: str | None) -> tuple[Hospital, PatientId]:
+def find_patient(store: Store, patient: str, hospital: str | None) -> Person:
     """Finds a patient that a person names; of a raw hospital, by the pseudonym or by the hospital's own identifier.
 
     Raises:

@@ -53,7 +53,7 @@ class StoredFile(BaseModel):
     size: int
 
 
-class Manifest(BaseModel):
+class FolderManifest(BaseModel):
     """What a folder holds, by name; the form's version is 1."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -136,33 +136,33 @@ class Place:
         """Returns where a file of it lies in the bucket."""
         return f"files/{self.name}/{file.sha256}"
 
-    def read_manifest(self) -> Manifest | None:
+    def read_manifest(self) -> FolderManifest | None:
         """Reads what the bucket holds of it; None where it holds nothing."""
         data = self.bucket.read(self.manifest_key)
         return None if data is None else self.parse_manifest(data)
 
-    def parse_manifest(self, data: bytes) -> Manifest:
+    def parse_manifest(self, data: bytes) -> FolderManifest:
         """Reads the bytes of its manifest.
 
         Raises:
             DamagedError: They are none.
         """
         try:
-            return Manifest.model_validate_json(data)
+            return FolderManifest.model_validate_json(data)
         except ValidationError as error:
             raise DamagedError(
                 f"The manifest {self.bucket.tell(self.manifest_key)} of {self.name} is damaged, or of a newer bcd.",
                 "Restore it from a backup of the bucket, or delete it: a machine that has the folder puts it again.",
             ) from error
 
-    def read_record(self) -> Manifest | None:
+    def read_record(self) -> FolderManifest | None:
         """Reads what this machine knows that the bucket holds of it; None where it does not know, or has no copy."""
         try:
-            return Manifest.model_validate_json(self._record.read_bytes()) if self.path.exists() else None
+            return FolderManifest.model_validate_json(self._record.read_bytes()) if self.path.exists() else None
         except (FileNotFoundError, ValidationError):
             return None
 
-    def write_record(self, manifest: Manifest) -> None:
+    def write_record(self, manifest: FolderManifest) -> None:
         """Notes that there is a copy of it here, as the bucket holds it."""
         with whole_file(self._record) as partial:
             partial.write_text(manifest.model_dump_json(), "utf-8")
@@ -198,7 +198,7 @@ class Place:
             else:  # nobody removed it: the bucket lost it
                 self.upload(None)
 
-    def upload(self, there: Manifest | None) -> None:
+    def upload(self, there: FolderManifest | None) -> None:
         """Puts it into the bucket, instead of what is there.
 
         Raises:
@@ -206,7 +206,7 @@ class Place:
         """
         if not self.path.exists():
             raise FileNotFoundError(self.path)
-        manifest = Manifest(files={name: _describe(path) for name, path in self._list_files()})
+        manifest = FolderManifest(files={name: _describe(path) for name, path in self._list_files()})
         if manifest != there:
             if there is not None:
                 self.mark_changed()
@@ -219,7 +219,7 @@ class Place:
                 self.mark_changed()
         self.write_record(manifest)
 
-    def change(self, changes: Mapping[str, Path | None]) -> Manifest | None:
+    def change(self, changes: Mapping[str, Path | None]) -> FolderManifest | None:
         """Puts files into it in the bucket, and removes those that are None; returns what it then holds."""
         there = self.read_manifest()
         if there is None:
@@ -231,7 +231,7 @@ class Place:
             if path is not None:
                 files[name] = _describe(path)
                 self.bucket.upload(path, self.key(files[name]))
-        manifest = Manifest(files=files)
+        manifest = FolderManifest(files=files)
         self._complete(manifest, there)
         self.mark_changed()
         return manifest
@@ -240,13 +240,13 @@ class Place:
         """Tells other machines to look at their copies again: before a change, in case it is killed, and after it."""
         self.bucket.write(self.changed_key, f"{platform.node()} {time.time_ns()}".encode())
 
-    def _complete(self, manifest: Manifest, before: Manifest | None) -> None:
+    def _complete(self, manifest: FolderManifest, before: FolderManifest | None) -> None:
         self.bucket.write(self.manifest_key, manifest.model_dump_json(indent=1).encode())
         # Not all that the new one does not name: another machine may be putting it.
         for key in self._keys(before) - self._keys(manifest):
             self.bucket.delete(key)
 
-    def _keys(self, manifest: Manifest | None) -> set[str]:
+    def _keys(self, manifest: FolderManifest | None) -> set[str]:
         return {self.key(file) for file in manifest.files.values()} if manifest else set()
 
     def tidy(self) -> None:
@@ -256,7 +256,7 @@ class Place:
             for key in {*self.bucket.find(f"files/{self.name}")} - self._keys(there):
                 self.bucket.delete(key)
 
-    def fetch(self, there: Manifest) -> None:
+    def fetch(self, there: FolderManifest) -> None:
         """Copies what the bucket holds of it to its place, whole."""
         if self.path.exists() or _WHOLE in there.files or not self._fetch_whole(there):
             for name, file in sorted(there.files.items()):
@@ -269,7 +269,7 @@ class Place:
                 (self.path / name).unlink(missing_ok=True)
         self.write_record(there)
 
-    def _fetch_whole(self, there: Manifest) -> bool:
+    def _fetch_whole(self, there: FolderManifest) -> bool:
         """Fetches a folder that is not here; returns whether nobody made it meanwhile."""
         with partial_folder(self.path.parent) as partial:
             for name, file in there.files.items():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from bcd.patches import PERSON, BatchId, Hospital, PatientId, SnapshotId
+from bcd.patches import PERSON, BatchId, Hospital, PatientId, Person, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
@@ -22,9 +22,6 @@ from bcd.store.objects import in_use, list_stored
 from bcd.store.patients import find_patient
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
-
-Person = tuple[Hospital, PatientId]
-"""A patient: hospital and identifier."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.synthetic.patient import Patient
+from bcd.synthetic.patient import DrawnPatient
 from bcd.synthetic.texture import Field, Points, smooth_noise, spread_texture_points
 from bcd.synthetic.tissue import Tissue
 
@@ -41,7 +41,7 @@ class Glands:
     angles: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-def draw_glands(rng: np.random.Generator, patient: Patient, tissue: Tissue) -> Glands:
+def draw_glands(rng: np.random.Generator, patient: DrawnPatient, tissue: Tissue) -> Glands:
     """Draws the lobules and ducts of a slide."""
     character = patient.character
     shape = tissue.mask.shape

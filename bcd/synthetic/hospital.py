@@ -24,8 +24,8 @@ from bcd.files import whole_file
 from bcd.patches import PATCH_PIXELS, PatchName, SlideId
 from bcd.progress import say_progress, track_progress
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import Patient, draw_patients
-from bcd.synthetic.slide import Slide, draw_synthetic_slide
+from bcd.synthetic.patient import DrawnPatient, draw_synthetic_patients
+from bcd.synthetic.slide import DrawnSlide, draw_synthetic_slide
 from bcd.synthetic.tissue import Mask
 
 DRAWING = 2
@@ -56,7 +56,7 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
     # Each zip says in its comment what it was made from.
     origin = f"bcd synthetic hospital {options.fingerprint()}, drawing {DRAWING}".encode()
     paths = [folder / f"delivery-{number}.zip" for number in (1, 2)]
-    patients = draw_patients(options)
+    patients = draw_synthetic_patients(options)
     if all(_read_zip_origin(path) == origin for path in paths):
         say_progress(f"The synthetic hospital was drawn before: {len(patients)} patients in {folder}.")
         return paths
@@ -73,7 +73,7 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
     return paths
 
 
-def draw_patches(patients: list[Patient]) -> Iterator[tuple[Patient, list[DrawnPatch]]]:
+def draw_patches(patients: list[DrawnPatient]) -> Iterator[tuple[DrawnPatient, list[DrawnPatch]]]:
     """Draws and cuts the slides of patients, in their order, a few at a time."""
     # Threads suffice: NumPy and OpenCV let go of the interpreter while they draw. Few of them, because a
     # full-size slide takes several hundred MB while it is drawn.
@@ -85,7 +85,7 @@ def draw_patches(patients: list[Patient]) -> Iterator[tuple[Patient, list[DrawnP
         )
 
 
-def cut_drawn_slide(patient: Patient, slide: Slide) -> list[DrawnPatch]:
+def cut_drawn_slide(patient: DrawnPatient, slide: DrawnSlide) -> list[DrawnPatch]:
     """Cuts a slide along the grid, row by row; cells that are background are left out.
 
     A patch has label 1 where at least half of its tissue was outlined as invasive. Cells that the slide's right or

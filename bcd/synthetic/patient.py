@@ -51,7 +51,7 @@ class Character:
 
 
 @dataclass(frozen=True)
-class Patient:
+class DrawnPatient:
     """One patient with one slide; everything that is drawn follows from this.
 
     Attributes:
@@ -73,7 +73,7 @@ class Patient:
     seed: tuple[int, int]
 
 
-def draw_patients(options: HospitalOptions) -> list[Patient]:
+def draw_synthetic_patients(options: HospitalOptions) -> list[DrawnPatient]:
     """Draws the patients of a hospital, in order of their numbers; equal options draw equal patients."""
     rng = np.random.default_rng([options.seed, 0])
     small, large = options.patients, options.large_patients
@@ -94,7 +94,7 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
         )
         width, height = _slide_size(own, patches, is_cut=is_cut)
         patients.append(
-            Patient(
+            DrawnPatient(
                 id=PatientId(str(number)),
                 delivery=1 + (index - small) % 2 if is_large else (1 if index < first else 2),
                 width=width,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bcd.synthetic.cells import Ground, draw_cells, draw_clusters, draw_nests
 from bcd.synthetic.glands import Glands, draw_glands
-from bcd.synthetic.patient import Patient
+from bcd.synthetic.patient import DrawnPatient
 from bcd.synthetic.stain import render_stain
 from bcd.synthetic.stroma import draw_activity, draw_blood, draw_stroma, draw_vacuoles
 from bcd.synthetic.texture import Field, blur
@@ -17,7 +17,7 @@ from bcd.synthetic.tissue import Mask, draw_tissue_plan
 
 
 @dataclass(frozen=True)
-class Slide:
+class DrawnSlide:
     """A drawn slide.
 
     Attributes:
@@ -31,7 +31,7 @@ class Slide:
     tumour: Mask
 
 
-def draw_synthetic_slide(patient: Patient) -> Slide:
+def draw_synthetic_slide(patient: DrawnPatient) -> DrawnSlide:
     """Draws a patient's slide; equal patients have equal slides."""
     rng = np.random.default_rng([*patient.seed, 2])
     character = patient.character
@@ -57,7 +57,7 @@ def draw_synthetic_slide(patient: Patient) -> Slide:
     eosin *= covered * (1 - np.float32(0.3) * np.minimum(cells, 1))
     blood = draw_blood(rng, tissue) * solid * (1 - glands.epithelium)
     image = render_stain(rng, (haematoxylin * (1 - blood), eosin * (1 - blood), blood), patient.stain)
-    return Slide(image=image, tissue=tissue.mask, tumour=tissue.annotation)
+    return DrawnSlide(image=image, tissue=tissue.mask, tumour=tissue.annotation)
 
 
 def _paint_glands(haematoxylin: Field, eosin: Field, glands: Glands) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.synthetic.patient import Patient
+from bcd.synthetic.patient import DrawnPatient
 from bcd.synthetic.texture import Field, Shape, blur, find_texture_threshold, ramp_texture, smooth_noise
 
 Mask = NDArray[np.bool_]
@@ -35,7 +35,7 @@ class Tissue:
     annotation: Mask
 
 
-def draw_tissue_plan(rng: np.random.Generator, patient: Patient) -> Tissue:
+def draw_tissue_plan(rng: np.random.Generator, patient: DrawnPatient) -> Tissue:
     """Draws the plan of a patient's slide."""
     shape = (patient.height, patient.width)
     mask = _draw_tissue_outline(rng, shape, is_cut=patient.is_cut)

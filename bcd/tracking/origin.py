@@ -26,6 +26,6 @@ def add_link(note: str) -> str:
     return f"{note}{_LINK}({_page.get()})" if _page.get() else note
 
 
-def without_link(note: str) -> str:
+def strip_mlflow_link(note: str) -> str:
     """Returns a note as it was written, without the link."""
     return note.partition(_LINK)[0]

@@ -102,7 +102,7 @@ def connect_mlflow(settings: Settings) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
-def open_client(settings: Settings) -> MlflowClient:
+def open_mlflow_client(settings: Settings) -> MlflowClient:
     """Connects, and returns the client of the store."""
     import mlflow
 
@@ -141,7 +141,7 @@ def start_run(
     Yields:
         The run, with the methods that log to it.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     run = _find_or_create(settings, client, key=key, name=name, kind=kind, parent=parent, tags=tags or {})
     try:
         yield run
@@ -164,7 +164,7 @@ def end_killed_mlflow_runs(settings: Settings) -> int:
     Raises:
         BcdError: The MLflow server does not answer.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'")
     killed = [run for run in running if run_owner_has_ended(run.data.tags.get(PROCESS_TAG, ""))]
     for run in killed:

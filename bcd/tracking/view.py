@@ -144,7 +144,7 @@ def find_view_page(settings: Settings, name: ViewName) -> str:
 
 def _find_experiment(settings: Settings) -> tuple[str, str] | None:
     """Returns the server of MLflow that is known, and its experiment."""
-    from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_mlflow_client
 
     server = settings.mlflow_url or read_running_servers(settings).get("urls", {}).get("mlflow", "")
-    return (server, experiment_id(open_client(settings))) if server.startswith("http") else None
+    return (server, experiment_id(open_mlflow_client(settings))) if server.startswith("http") else None

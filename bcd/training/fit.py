@@ -22,9 +22,11 @@ from bcd.training.loop import CHECKPOINT, DivergedError, OnEpoch, Training
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     from keras import Model
+    from numpy.typing import NDArray
 
-    from bcd.preprocessing.prepared import PreparedSnapshot
+    from bcd.preprocessing.prepared import PatchRows, PreparedSnapshot
 
 
 __all__ = ["DivergedError", "TrainedNetwork", "check_training_evidence", "find_trained_network", "train_network"]
@@ -66,6 +68,13 @@ class TrainedNetwork:
     def val_auroc(self) -> float:
         """AUROC of the kept network on the val patches, pooled."""
         return self.history[self.best_epoch - 1]["val_auroc"]
+
+    def predict(self, prepared: NDArray[np.uint8] | PatchRows) -> NDArray[np.float32]:
+        """Loads the network and predicts logits (n,) of prepared patches (n, 50, 50, 3)."""
+        from bcd.networks.keras_files import load_network
+        from bcd.training.predict import predict_logits
+
+        return predict_logits(load_network(self.path), prepared)
 
 
 def train_network(

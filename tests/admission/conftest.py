@@ -61,6 +61,12 @@ def as_zip(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def waiting(settings: Settings, patch_files: Callable[..., dict[str, bytes]]) -> Path:
+    """A good delivery in the inbox."""
+    return delivering.write_zip(settings.inbox / "east" / "monday.zip", patch_files("8867"))
+
+
+@pytest.fixture
 def as_folder(tmp_path: Path) -> Callable[..., Path]:
     return lambda files, path=tmp_path / "delivery": delivering.write_folder(path, files)
 

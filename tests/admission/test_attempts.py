@@ -19,7 +19,6 @@ from bcd.admission.refused import RefusedError
 from bcd.errors import UnavailableError
 from bcd.files import _MACHINE as MACHINE
 from bcd.patches import Hospital
-from bcd.settings import Settings
 from bcd.store.delivery_queries import list_stored_deliveries
 from bcd.store.store import Store
 
@@ -36,11 +35,6 @@ engine.examine_files = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 settings = load_settings()
 engine.admit(open_store(settings), Path(sys.argv[1]), Hospital("east"))
 """
-
-
-@pytest.fixture
-def waiting(settings: Settings, patch_files, as_zip) -> Path:
-    return as_zip(patch_files("8867"), settings.inbox / EAST / "monday.zip")
 
 
 def _fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from delivering import read_refusals
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.store.complete import list_complete_slides
-from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.sign_off import SignOff
@@ -52,10 +52,6 @@ def handed_over(store: Store, as_folder, tmp_path: Path) -> Callable[..., Admiss
 
 def _patients(store: Store) -> set[str]:
     return set(list_patients(store)["patient"])
-
-
-def _messages(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 @pytest.mark.parametrize("table", ["slides.csv", "Slides.TSV", "slides.txt"])
@@ -106,7 +102,7 @@ def test_slides_that_are_declared_complete_and_are_not_in_the_delivery_are_told(
     table = "\n".join(["file,patient,slide,complete", *rows]).encode()
     admission = handed_over({**patch_files("8867"), "9001_idx2.tif": slide(tmp_path, 1), "slides.csv": table})
     assert admission.refused == {"slides-file": 1}
-    message = _messages(store, admission)["slides.csv"][1]
+    message = read_refusals(store, admission)["slides.csv"][1]
     assert re.findall(r"\d+ slide \d+", message) == ["8867 slide 6", "9999 slide 5"]
     assert "lost.tif (line 2)" in message
     assert list_complete_slides(store) == {(EAST, "8867", "5"): "declared", (EAST, "9001", "2"): "tiled"}
@@ -116,8 +112,8 @@ def test_rows_without_a_file_are_told_and_the_others_count(store: Store, handed_
     table = b"file,patient,slide\na.tif,A,1\nlost.tif,B,1\n"
     admission = handed_over({"a.tif": slide(tmp_path, 1), "9001.tif": slide(tmp_path, 2), "slides.csv": table})
     assert admission.refused == {"slides-file": 1}
-    assert re.findall(r"\d+ of the \d+", _messages(store, admission)["slides.csv"][1]) == ["1 of the 2"]
-    assert "lost.tif (line 3)" in _messages(store, admission)["slides.csv"][1]
+    assert re.findall(r"\d+ of the \d+", read_refusals(store, admission)["slides.csv"][1]) == ["1 of the 2"]
+    assert "lost.tif (line 3)" in read_refusals(store, admission)["slides.csv"][1]
     assert _patients(store) == {"A", "9001"}  # the slide without a row goes by its own name
 
 
@@ -140,7 +136,7 @@ def test_no_slide_is_admitted_beside_a_table_that_cannot_be_believed(
     files = {**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.csv": table.encode()}
     admission = handed_over(files)
     assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
-    messages = _messages(store, admission)
+    messages = read_refusals(store, admission)
     assert words in messages["slides.csv"][1]
     assert words in messages["8867.tif"][1]
 
@@ -159,7 +155,7 @@ def test_a_raw_hospital_s_table_is_quoted_nowhere(store: Store, handed_over, sli
     table = b"file,patient,slide\nErika Mustermann.tif,MRN-1,1\nJohn Doe.tif,MRN-2,1\n"
     admission = handed_over({"Erika Mustermann.tif": slide(tmp_path, 1), "slides.csv": table}, "north")
     assert (admission.admitted, admission.refused) == (2, {"slides-file": 1})
-    [(name, (_, message))] = _messages(store, admission).items()
+    [(name, (_, message))] = read_refusals(store, admission).items()
     assert not any(word in name + message for word in ("Erika", "John", "MRN"))
     [(_, patient, slide_id)] = list_complete_slides(store)
     assert (patient in _patients(store), slide_id, "MRN" in patient) == (True, "1", False)
@@ -171,7 +167,7 @@ def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
     spreadsheet = b"PK\x03\x04" + bytes(100)
     admission = handed_over({**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.xlsx": spreadsheet})
     assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
-    assert "CSV" in _messages(store, admission)["slides.xlsx"][1]
+    assert "CSV" in read_refusals(store, admission)["slides.xlsx"][1]
 
 
 def test_a_table_is_of_the_slides_in_its_folder(store: Store, handed_over, slide, tmp_path: Path) -> None:

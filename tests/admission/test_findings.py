@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bcd.admission import findings as module
 from bcd.admission.findings import Findings, as_hex
 from bcd.admission.sources.member_names import MemberNames, ShownNames
 from bcd.store.spool import Digests, make_scratch_digests
@@ -42,9 +41,7 @@ def _find(files: list[tuple[str, int, bool]], folder: Path, *, shown: bool) -> F
 def test_files_are_listed_by_name_and_namesakes_by_hash(
     *, files: list[tuple[str, int, bool]], chunk: int, shown: bool, tmp_path: Path
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_CHUNK", chunk)
-        listed = b"".join(_find(files, tmp_path, shown=shown).list_files())
+    listed = b"".join(_find(files, tmp_path, shown=shown).list_files(chunk))
     counted = [(name, hashlib.sha256(bytes([data])).hexdigest()) for name, data, is_litter in files if not is_litter]
     assert listed.decode() == "".join(f"\n{name}\t{digest}" for name, digest in sorted(counted))
 

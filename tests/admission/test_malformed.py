@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
 import sys
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from delivering import write_folder, write_tar_gz, write_zip
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.rules import RULES
@@ -89,34 +87,7 @@ def _open_home(path: Path) -> Store:
     return store
 
 
-def _write_folder(files: dict[str, bytes], path: Path) -> Path:
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
-
-
-def _write_zip(files: dict[str, bytes], path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def _write_tar(files: dict[str, bytes], path: Path) -> Path:
-    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-WRITERS: dict[str, Callable[[dict[str, bytes], Path], Path]] = {
-    "folder": _write_folder,
-    "zip": _write_zip,
-    "tar.gz": _write_tar,
-}
+WRITERS = {"folder": write_folder, "zip": write_zip, "tar.gz": write_tar_gz}
 
 
 @pytest.fixture(scope="module", params=WRITERS)
@@ -124,7 +95,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Delivers all malformed files with whole patches beside them, and once more."""
     path = tmp_path_factory.mktemp("files")
     files = good_files() | {case.path: case.data for case in [*FILES, *(case for case, _ in ODD)]}
-    delivery = WRITERS[request.param](files, path / f"delivery.{request.param}")
+    delivery = WRITERS[request.param](path / f"delivery.{request.param}", files)
     store = _open_home(path / "home")
     admission = admit(store, delivery, EAST)
     again = admit(store, delivery, EAST)
@@ -208,7 +179,7 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
 ) -> None:
     """Whoever opens a pipe waits for ever."""
     whole = patch()
-    folder = _write_folder({name_of("H0"): whole, "elsewhere/H0_idx1_x101_y51_class0.png": patch()}, tmp_path / "d")
+    folder = write_folder(tmp_path / "d", {name_of("H0"): whole, "elsewhere/H0_idx1_x101_y51_class0.png": patch()})
     place = folder / "H0/0"
     (place / "H0_idx1_x151_y51_class0.png").symlink_to("H0_idx1_x1_y51_class0.png")
     (place / "H0_idx1_x201_y51_class0.png").symlink_to("/etc/passwd")
@@ -232,7 +203,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     become: str, home: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = f"C-{become.replace(' ', '-')}"
-    folder = _write_folder({name_of(patient, n): patch() for n in (0, 1)}, tmp_path / "d")
+    folder = write_folder(tmp_path / "d", {name_of(patient, n): patch() for n in (0, 1)})
     changed = folder / name_of(patient, 1)
     read = folders.FolderSource.read
 

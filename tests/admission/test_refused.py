@@ -150,12 +150,6 @@ def test_slides_that_were_refused_without_a_spacing_are_admitted_with_it(
     assert again.already
 
 
-@pytest.fixture
-def waiting(settings: Settings, patch_files, as_zip) -> Path:
-    """A good delivery in the inbox."""
-    return as_zip(patch_files("8867"), settings.inbox / EAST / "monday.zip")
-
-
 def test_from_the_inbox_it_is_set_aside_with_its_reason(store: Store, waiting: Path) -> None:
     waiting.write_bytes(SEVEN_ZIP)
     error = _refuse(store, waiting)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bcd.admission.report import EXAMPLES, write_admission_report
 from bcd.admission.rules import FIXES, RULES
+from bcd.drift.state import UNTRUSTED
 from bcd.errors import NotFoundError
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -378,7 +379,7 @@ def test_an_unknown_delivery_is_told(store: Store) -> None:
         ("fine", False, "Drift: fine.", "drift"),
         ("fine", True, "Drift: fine, foreign hospital.", "drift yellow"),
         ("unusual", False, "Drift: unusual. Sharpness is low.", "drift yellow"),
-        ("not to be trusted", False, "not to be relied on. Sharpness is low.", "reason"),
+        (UNTRUSTED, False, "not to be relied on. Sharpness is low.", "reason"),
     ],
 )
 def test_how_the_delivery_compares_with_the_champions_patients_stands_above_the_counts(

@@ -128,12 +128,6 @@ def test_it_keeps_a_profile_of_each_patient_to_compare_with(reference):
     assert None not in known.pictures.means[0]
 
 
-def test_a_record_from_before_profiles_is_read_and_knows_nobody(reference):
-    old = reference.model_dump(exclude={"profiles": True, "scores": {"profiles"}})
-
-    assert ReferenceStatistics.model_validate(old).known is None
-
-
 def test_it_survives_json_and_names_no_patient(reference):
     text = reference.model_dump_json()
 

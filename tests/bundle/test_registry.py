@@ -15,7 +15,7 @@ from bcd.bundle.registry import load_bundle, load_registered_bundle, require_reg
 from bcd.errors import BcdError, DamagedError, NotFoundError
 from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 EXAMPLE = np.zeros((2, 50, 50, 3), np.uint8)  # as it is registered with
 PIXELS = np.random.default_rng(3).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
@@ -90,7 +90,7 @@ def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
 
 
 def test_a_notebook_without_bcd_gets_the_same_scores_from_mlflow_alone(ensemble, ensemble_settings, tmp_path):
-    open_client(ensemble_settings).set_registered_model_alias(MODEL, "champion", ensemble.version)
+    open_mlflow_client(ensemble_settings).set_registered_model_alias(MODEL, "champion", ensemble.version)
     np.save(tmp_path / "pixels.npy", PIXELS)
     uri = f"sqlite:///{ensemble_settings.mlflow / 'mlflow.db'}"
     files = [str(tmp_path / "pixels.npy"), str(tmp_path / "scores.parquet")]
@@ -248,7 +248,7 @@ def test_a_registration_killed_before_its_version_leaves_no_second_model(registe
             register(settings, "red")
     found = register(settings, "red")
 
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     models = client.search_logged_models([client.get_experiment_by_name("bcd").experiment_id])
     assert [str(model.status) for model in models] == ["READY"]
     assert found.version == "1"
@@ -289,7 +289,7 @@ def test_a_missing_version_is_told_with_the_fix(bundle, shared_settings, which):
 
 
 def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, shared_settings):
-    client = open_client(shared_settings)
+    client = open_mlflow_client(shared_settings)
     version = client.get_model_version(MODEL, bundle.version)
 
     assert "Research use only" in client.get_registered_model(MODEL).description

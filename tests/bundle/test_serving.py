@@ -16,7 +16,7 @@ import pytest
 from free_ports import find_free_port
 
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (4, 50, 50, 3), dtype=np.uint
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings):
     found = register(shared_settings, "lit", "red", turns=8)
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
+    open_mlflow_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 
 

@@ -63,3 +63,14 @@ def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return int(ended.value.code or 0), *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def bcd_in_a_line(bcd: Run) -> Run:
+    """Runs the command, and takes its lines for one."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code, told, complained = bcd(*arguments)
+        return code, " ".join(told.split()), " ".join(complained.split())
+
+    return run

@@ -22,14 +22,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def bcd(bcd: Run, settings: Settings) -> Run:
-    """Runs the command, and takes its lines for one."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code, told, complained = bcd(*arguments)
-        return code, " ".join(told.split()), " ".join(complained.split())
-
-    return run
+def bcd(bcd_in_a_line: Run, settings: Settings) -> Run:
+    return bcd_in_a_line
 
 
 @pytest.fixture

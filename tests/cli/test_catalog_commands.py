@@ -13,6 +13,7 @@ from pathlib import Path
 from delivering import patch_files, write_folder
 
 from bcd.admission.admit import admit
+from bcd.drift.state import UNTRUSTED
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.drift import DriftRecord, record_drift
@@ -83,11 +84,11 @@ def test_status_says_which_deliveries_are_not_to_be_trusted(
     assert "not compared" in bcd("status")[1]
     state = {"reasons": [], "foreign": True}
     at = datetime(2026, 11, 23, tzinfo=UTC)
-    told = DriftRecord(admitted.id, Hospital("north"), "bcd-idc/3", "admission", "not to be trusted", state, at)
+    told = DriftRecord(admitted.id, Hospital("north"), "bcd-idc/3", "admission", UNTRUSTED, state, at)
     record_drift(store, told)
-    assert "not to be trusted, foreign hospital" in bcd("status")[1]
+    assert f"{UNTRUSTED}, foreign hospital" in bcd("status")[1]
     facts = json.loads(bcd("status", "--json")[1])
-    assert facts["drift"] == {admitted.id: "not to be trusted, foreign hospital"}
+    assert facts["drift"] == {admitted.id: f"{UNTRUSTED}, foreign hospital"}
     assert (facts["gate"]["patients"], facts["gate"]["missing"], facts["gate"]["anchor"]) == (0, 10, None)
 
 

@@ -71,17 +71,15 @@ def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, 
     assert [one.kind for one in list_stored_decisions(store)] == ["look"]
 
 
-def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
+def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided, store):
     gate(GREEN)
     gate(RED, approval=True)
 
     code, said, _ = bcd("model", "prune", "--keep", "1", "--dry-run")
 
     assert code == 0
-    assert "bcd-idc/1  kept: alias anchor, alias champion" in said
-    assert "bcd-idc/2  kept: alias challenger, the last decision, awaits approval" in said
-    assert "bcd-idc/3  would remove with its files" in said
-    assert "bcd-idc/5  kept: one of the last 1" in said
     records = json.loads(bcd("model", "prune", "--keep", "1", "--dry-run", "--json")[1])
     assert [each["version"] for each in records if not each["kept_for"]] == ["bcd-idc/3", "bcd-idc/4"]
+    lines = {line.split()[0]: line for line in said.splitlines() if line.startswith("bcd-idc/")}
+    assert all(reason in lines[each["version"]] for each in records for reason in each["kept_for"])
     assert len(list_versions_with_verdicts(undecided)) == 5

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from bcd.cli.doctor import examine_machine
+from bcd.cli.doctor import Finding, examine_machine
 from bcd.settings import Settings, load_settings
 from bcd.store.bucket import open_bucket
 
@@ -66,7 +66,7 @@ def test_a_missing_champion_is_told(settings: Settings) -> None:
 def test_deliveries_that_no_run_takes_are_a_warning_with_the_command(settings: Settings) -> None:
     (settings.inbox / "north").mkdir(parents=True)
     (settings.inbox / "north" / "a.zip").write_bytes(b"PK")
-    [found] = module._look_at_inbox(settings)
+    [found] = [finding for finding in examine_machine(settings) if "bcd hospital declare" in finding.fix]
     assert found.level == "warning"
     assert re.search(r"\b1 delivery\b", found.what)
     assert "`bcd hospital declare north" in found.fix
@@ -78,20 +78,27 @@ def test_a_machine_without_openslide_is_at_fault(settings: Settings, monkeypatch
             raise PackageNotFoundError(package)
         return version(package)
 
+    settings.inbox.mkdir(parents=True)
     monkeypatch.setattr(module, "version", found)
-    [told] = [finding for finding in module._look_at_packages(settings) if finding.level == "fault"]
+    [told] = [finding for finding in examine_machine(settings) if finding.level == "fault"]
     assert "openslide-bin" in told.what
 
 
 def test_the_store_is_written_and_read_or_what_is_wrong_with_it_is_told(machines: tuple[Settings, Settings]) -> None:
+    def look(settings: Settings) -> list[Finding]:
+        return [finding for finding in examine_machine(settings) if "s3://" in finding.what]
+
     one, _ = machines
-    [found] = module._look_at_store(one)
+    [found] = look(one)
     assert (found.level, "s3://east/bcd" in found.what, "100 GB" in found.what) == ("ok", True, True)
     assert open_bucket(one.store_url).find("probe") == []
-    [fault] = module._look_at_store(one.model_copy(update={"store_url": "s3://nowhere/bcd"}))
+    [fault] = look(one.model_copy(update={"store_url": "s3://nowhere/bcd"}))
     assert (fault.level, "s3://nowhere/bcd" in fault.what) == ("fault", True)
-    assert list(module._look_at_store(one.model_copy(update={"store_url": ""}))) == []
+    assert look(one.model_copy(update={"store_url": ""})) == []
 
 
 def test_a_machine_that_shares_a_catalog_needs_no_home_yet(machines: tuple[Settings, Settings]) -> None:
-    assert [finding.level for finding in module._look_at_home(machines[0])] == ["ok"]
+    one, _ = machines
+    found = [finding.level for finding in examine_machine(one) if str(one.home) in finding.what]
+    assert "ok" in found
+    assert "fault" not in found

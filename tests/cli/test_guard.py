@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bcd.cli import daemons
-from bcd.cli.reports import make_app
+from bcd.cli.reports import make_reports
 from bcd.errors import BcdError
 from bcd.runtime import read_password, runtime_environment
 from bcd.settings import Settings
@@ -39,7 +39,7 @@ def guarded(settings: Settings, password_file: Path) -> Settings:
 @pytest.mark.usefixtures("password_file")
 def test_a_page_asks_for_the_password_and_its_health_does_not(user: str, word: str, code: int) -> None:
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(make_app())
+        transport = httpx.ASGITransport(make_reports())
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8090") as client:
             auth = httpx.BasicAuth(user, word) if user else None
             return [await client.get("/", auth=auth), await client.get("/health")]
@@ -85,14 +85,9 @@ def test_a_password_file_that_is_none_is_refused(
     assert str(password_file) in str(refused.value)
 
 
-def test_no_secret_stands_in_a_command(guarded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_stands_in_a_command(guarded: Settings) -> None:
     """A process list shows every command to every user of the machine."""
     commands: list[list[str]] = []
-    monkeypatch.setattr(
-        daemons,
-        "_launch_daemon",
-        lambda given, name, _urls: commands.append(daemons._make_daemon_command(given, name)),
-    )
     for given in (guarded, guarded.model_copy(update={"password_file": ""})):
         settings = given.model_copy(
             update={
@@ -101,8 +96,8 @@ def test_no_secret_stands_in_a_command(guarded: Settings, monkeypatch: pytest.Mo
                 **{f"{name}_port": 59000 + at for at, name in enumerate(("prefect", "mlflow", "studies", "reports"))},
             }
         )
-        daemons._start_servers(settings, set(), {})
-    assert len(commands) == 7
+        commands += [daemons.prepare_daemon(settings, name)[0] for name in daemons.list_needed_daemons(settings)]
+    assert len(commands) == 11
     shown = " ".join(word for command in commands for word in command)
     assert "secret-word" not in shown
     assert "battery" not in shown

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from delivering import patch_files, write_folder
 
-from bcd.cli.reports import make_app
+from bcd.cli.reports import make_reports
 from bcd.patches import Hospital, PatientId
 from bcd.runtime import find_report_address
 from bcd.settings import Settings
@@ -33,7 +33,7 @@ def get(settings: Settings) -> Get:
 
 
 def make_get() -> Get:
-    app = httpx.ASGITransport(make_app())
+    app = httpx.ASGITransport(make_reports())
 
     async def ask(path: str, headers: dict[str, str]) -> httpx.Response:
         async with httpx.AsyncClient(transport=app, base_url="http://127.0.0.1:8090") as client:

@@ -24,7 +24,7 @@ from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 SIGNED = ("--by", "Dr Lee", "--reason", "the queue of Monday")
 
@@ -36,7 +36,7 @@ LABELLED, UNLABELLED = [str(number) for number in range(6)], [str(number) for nu
 def scored(shared_settings: Settings, register, make_hospital) -> Settings:
     """A champion, patients with a label and patients without, of whom the champion has scored everyone."""
     register(shared_settings, "red", snapshot=make_hospital(shared_settings).id)
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", "1")
+    open_mlflow_client(shared_settings).set_registered_model_alias(MODEL, "champion", "1")
     bundle = load_bundle(shared_settings, "champion")
     random = np.random.default_rng(0)
     with open_store(shared_settings) as store:

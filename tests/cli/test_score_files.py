@@ -18,9 +18,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
 from bcd.drift.patient import PatientDrift
+from bcd.drift.state import UNTRUSTED
 from bcd.evaluation.policy.context import Context
 from bcd.evaluation.policy.neighbours import find_neighbours
 from bcd.preprocessing.options import PrepareOptions
@@ -42,12 +44,8 @@ RESULT = {
 pytestmark = pytest.mark.usefixtures("settings")  # a home that is not there
 
 
-def write_patches(folder: Path, pixels: np.ndarray, *, patient: str = "A", label: str = "") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, patch in enumerate(pixels):
-        name = f"{patient}_idx0_x{50 * (i % 6) + 1}_y{50 * (i // 6) + 1}{label}.png"
-        cv2.imwrite(str(folder / name), patch[..., ::-1])
-    return folder
+def write_patches(folder: Path, pixels: np.ndarray, *, patient: str = "A", label: int | None = None) -> Path:
+    return write_folder(folder, name_pixels(patient, pixels, slide="0", labels=[label]))
 
 
 def draw_picture(rows: int = 3, columns: int = 4) -> np.ndarray:
@@ -117,7 +115,7 @@ def test_without_a_champion_the_released_model_scores_and_no_home_is_begun(
 def test_folders_and_archives_are_scored_together_a_report_a_patient(
     bcd, released: Path, slide: Path, tmp_path: Path
 ) -> None:
-    folder = write_patches(tmp_path / "a", TISSUE[:12], patient="A", label="_class1")
+    folder = write_patches(tmp_path / "a", TISSUE[:12], patient="A", label=1)
     packed = write_patches(tmp_path / "b", TISSUE[12:20], patient="B")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         for file in packed.iterdir():
@@ -221,7 +219,7 @@ def test_a_stain_far_from_the_training_patients_is_not_to_be_relied_on_and_said_
     assert bcd("score", tmp_path / "a", "--to", tmp_path / "out")[0] == 0
     report = (tmp_path / "out/A/report.html").read_text()
     kept = PatientDrift.model_validate_json((tmp_path / "out/A/drift.json").read_bytes())
-    assert kept.state.level == "not to be trusted"
+    assert kept.state.level == UNTRUSTED
     assert min(kept.state.shifts[f"density_{name}"] for name in ("red", "green", "blue")) < -6
     assert report.index("Not to be relied on.") < report.index("Split:")
 
@@ -236,7 +234,6 @@ def test_patients_given_together_are_compared_together_and_a_hospital_without_a_
     assert kept.delivery is not None
     assert (kept.delivery.patients, kept.delivery.known, kept.state.foreign) == (2, 20, True)
     report = (tmp_path / "out/B/report.html").read_text()
-    assert "Hospital given is foreign" in report
     assert 'class="exposure" data-drift' in report  # yellow
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bcd.cli.terminal import print_table
+from bcd.cli.screen import print_table
 
 HOSPITAL = "universitaetsklinikum-hamburg-eppendorf-pathologie"
 BATCHES = (

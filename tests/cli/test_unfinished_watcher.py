@@ -11,8 +11,8 @@ import pytest
 from bcd.bundle.aliases import DONE_TAG, explain_aliases
 from bcd.bundle.rows import read_registered_versions
 from bcd.cli.deployments import deploy
-from bcd.cli.inbox_watcher import Log
 from bcd.cli.unfinished_watcher import UnfinishedWatcher
+from bcd.cli.watcher_log import WatcherLog
 from bcd.errors import BcdError
 from bcd.gate.followed import FOLLOWED
 from bcd.gate.verdict import Verdict
@@ -21,7 +21,7 @@ from bcd.settings import Settings, load_settings
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ class _Watched:
 
     def __init__(self, dashboard: Any) -> None:
         self.ask = dashboard.ask
-        self.watcher = UnfinishedWatcher(f"{dashboard.url}/api", Log())
+        self.watcher = UnfinishedWatcher(f"{dashboard.url}/api", WatcherLog())
         self.reconcile, self.approve = (
             self.ask("GET", f"/deployments/name/{name}/{name}")["id"] for name in ("reconcile", "approve")
         )
@@ -120,6 +120,6 @@ def test_aliases_that_a_killed_process_has_not_moved_are_nobody_s_hand(
     assert carry_out_last_decision(store) == list_stored_decisions(store)[-1]
     assert require_version(undecided, "champion") == "1"
     assert explain_aliases(read_registered_versions(undecided), store) is None
-    tags = open_client(undecided).get_model_version(MODEL, "1").tags
+    tags = open_mlflow_client(undecided).get_model_version(MODEL, "1").tags
     assert (DONE_TAG in tags, FOLLOWED in tags) == (True, False)
     assert carry_out_last_decision(store) is None

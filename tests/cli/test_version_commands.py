@@ -10,7 +10,7 @@ import pytest
 
 from bcd.bundle.card.card import Card
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)
 
@@ -23,21 +23,16 @@ def champion(register, shared_settings):
     )
     register(shared_settings, "red", card=card)
     found = register(shared_settings, "lit", "red", turns=8, card=card)
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
+    open_mlflow_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 
 
 @pytest.fixture
-def bcd(bcd, champion, shared_settings, tmp_path, monkeypatch):
+def bcd(bcd_in_a_line, champion, shared_settings, tmp_path, monkeypatch):
     """Runs the command in a folder of its own, and takes its lines for one."""
     monkeypatch.setenv("BCD_HOME", str(shared_settings.home))
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code, told, complained = bcd(*arguments)
-        return code, " ".join(told.split()), " ".join(complained.split())
-
-    return run
+    return bcd_in_a_line
 
 
 def test_export_writes_the_champion_where_one_stands(bcd, champion, tmp_path):

@@ -18,7 +18,9 @@ from bcd.store.store import Store, open_store
 PATCHES = 20
 
 
-def draw_patients(n: int, *, seed: int, shift: Sequence[float] = (0, 0, 0), patches: int = PATCHES) -> np.ndarray:
+def draw_profile_values(
+    n: int, *, seed: int, shift: Sequence[float] = (0, 0, 0), patches: int = PATCHES
+) -> np.ndarray:
     """Values of patches, (n, patches, 3): patients differ by 1, 1 and 2, patches of one patient by 2."""
     random = np.random.default_rng(seed)
     between = random.normal(0, [1, 1, 2], (n, 1, 3)) + np.asarray(shift)
@@ -37,7 +39,7 @@ def make_found(values: np.ndarray, names: Sequence[str] = ("contrast", "tissue",
 
 @pytest.fixture
 def draw() -> Callable[..., np.ndarray]:
-    return draw_patients
+    return draw_profile_values
 
 
 @pytest.fixture
@@ -55,7 +57,8 @@ def known() -> Known:
     """Eighty patients of east: what their pictures are like, and their scores."""
     scores = ("logit", "probability", "abstained")
     return Known(
-        pictures=make_profiles(draw_patients(80, seed=1)), scores=make_profiles(draw_patients(80, seed=2), scores)
+        pictures=make_profiles(draw_profile_values(80, seed=1)),
+        scores=make_profiles(draw_profile_values(80, seed=2), scores),
     )
 
 

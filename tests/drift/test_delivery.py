@@ -9,7 +9,7 @@ import pandas as pd
 
 from bcd.drift.delivery import compare_delivery, find_state, read_state
 from bcd.drift.patient import FILE, assess_patient
-from bcd.drift.state import Known
+from bcd.drift.state import UNTRUSTED, Known
 from bcd.patches import Hospital, PatientId
 from bcd.store.drift import find_drift, list_drift
 from bcd.store.hospitals import declare_hospital
@@ -32,7 +32,7 @@ def test_a_delivery_like_the_training_patients_is_fine_and_recorded(store: Store
 
 def test_a_darker_delivery_is_not_to_be_trusted(store: Store, deliver, painted: Known) -> None:
     state = read_state(compare_delivery(store, BUNDLE, painted, deliver("dark", seed=5, light=-30)))
-    assert state.level == "not to be trusted"
+    assert state.level == UNTRUSTED
     assert state.shifts["density_red"] > 1
 
 
@@ -60,7 +60,7 @@ def score_all(store: Store, name: str, known: Known, *, logit: float) -> None:
         logits = random.normal(logit, 2, 6)
         scores = pd.DataFrame({"slide": "5", "logit": logits, "probability": 1 / (1 + np.exp(-logits))})
         pixels = {"5": np.full((6, 50, 50, 3), 120, np.uint8)}
-        kept = assess_patient(known, "east", scores, pixels, trained_on=number == 0, delivery=None)
+        kept = assess_patient(known, Hospital("east"), scores, pixels, trained_on=number == 0, delivery=None)
         folder = store.settings.home / f"scores/{name}-{number:02d}"
         folder.mkdir(parents=True)
         (folder / FILE).write_text(kept.model_dump_json())
@@ -87,7 +87,7 @@ def test_a_patient_has_the_worst_state_of_the_deliveries_that_brought_the_patche
 ) -> None:
     usual, dark = deliver("usual", seed=5), deliver("dark", seed=5, light=-30)
     assert find_state(store, BUNDLE, painted, [usual.batch, usual.batch]).level == "fine"
-    assert find_state(store, BUNDLE, painted, [usual.batch, dark.batch]).level == "not to be trusted"
+    assert find_state(store, BUNDLE, painted, [usual.batch, dark.batch]).level == UNTRUSTED
     assert len(list_drift(store)) == 2
     find_state(store, BUNDLE, painted, [dark.batch])
     assert len(list_drift(store)) == 2  # found, not compared again
@@ -97,8 +97,8 @@ def test_a_patient_is_compared_slide_by_slide(painted: Known, paint) -> None:
     logits = np.zeros(12)
     scores = pd.DataFrame({"slide": ["1"] * 6 + ["2"] * 6, "logit": logits, "probability": 0.5 + logits})
     usual, dark = paint(1, seed=5), paint(1, seed=5, light=-90)
-    found = assess_patient(painted, "east", scores, {"1": usual, "2": dark}, trained_on=True, delivery=None)
+    found = assess_patient(painted, Hospital("east"), scores, {"1": usual, "2": dark}, trained_on=True, delivery=None)
     assert found.slides["1"].level == "fine"
-    assert found.slides["2"].level == found.state.level == "not to be trusted"
+    assert found.slides["2"].level == found.state.level == UNTRUSTED
     assert found.scores is None
     assert "Slide 2" in found.state.reasons[0]

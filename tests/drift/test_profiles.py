@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bcd.drift.profiles import MOST_PATIENTS, Profiles
+from bcd.patches import Hospital
 
 
 def test_a_row_is_a_patient_and_within_is_how_patches_of_one_vary() -> None:
@@ -38,5 +39,5 @@ def test_of_very_many_patients_some_are_kept_evenly() -> None:
 
 def test_patients_of_one_hospital() -> None:
     found = Profiles.of(["tissue"], {"tissue": [1.0, 2.0, 3.0]}, ["a/1", "b/1", "b/2"])
-    assert found.of_hospital("b").means == ((2.0,), (3.0,))
-    assert found.of_hospital("c").means == ()
+    assert found.of_hospital(Hospital("b")).means == ((2.0,), (3.0,))
+    assert found.of_hospital(Hospital("c")).means == ()

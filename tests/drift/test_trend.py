@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from bcd.drift.delivery import compare_delivery
-from bcd.drift.state import Known
+from bcd.drift.state import UNTRUSTED, Known
 from bcd.drift.trend import HEADER, draw_trend, list_trend
 from bcd.store.store import Store
 
@@ -26,7 +26,7 @@ def test_deliveries_stand_by_hospital_in_their_order_and_only_those_that_were_co
         ("east", "a", 2),
         ("west", "c", 1),
     ]
-    assert [row.state.level for row in rows] == ["fine", "not to be trusted", "fine"]
+    assert [row.state.level for row in rows] == ["fine", UNTRUSTED, "fine"]
     assert rows[1].shift is not None
     assert abs(rows[1].shift) == max(abs(shift) for shift in rows[1].state.shifts.values())
     cells = dict(zip(HEADER, rows[2].cells(), strict=True))

@@ -18,6 +18,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
+from bcd.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # processes that are started import `admitting` by its name
 
@@ -67,6 +68,13 @@ def first_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         return made[database]
 
     return make
+
+
+@pytest.fixture
+def store(home: Settings) -> Iterator[Store]:
+    """The catalog of the test's own home."""
+    with opened(home) as store:
+        yield store
 
 
 @pytest.fixture

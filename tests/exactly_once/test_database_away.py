@@ -52,12 +52,6 @@ def home(copy_home: Callable[[str], Settings]) -> Settings:
     return settings
 
 
-@pytest.fixture
-def store(home: Settings) -> Iterator[Store]:
-    with opened(home) as store:
-        yield store
-
-
 def _admit(store: Store) -> Admission:
     return admit(store, store.settings.inbox / EAST / "delivery.zip", EAST)
 

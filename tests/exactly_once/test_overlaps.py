@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,12 +26,6 @@ EAST = Hospital("east")
 @pytest.fixture
 def home(copy_home: Callable[[str], Settings]) -> Settings:
     return copy_home("home")
-
-
-@pytest.fixture
-def store(home: Settings) -> Iterator[Store]:
-    with opened(home) as store:
-        yield store
 
 
 def _bytes_of_batches(settings: Settings) -> dict[str, bytes]:

@@ -34,12 +34,13 @@ def waiting(settings: Settings) -> Settings:
     from mlflow import MlflowClient
 
     from bcd.tracking.lookup import KEY_TAG, MODEL
-    from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_mlflow_client
 
-    client: MlflowClient = open_client(settings)
+    client: MlflowClient = open_mlflow_client(settings)
     client.create_registered_model(MODEL)
     model = client.create_logged_model(experiment_id(client), name=MODEL)
-    client.create_model_version(MODEL, f"models:/{model.model_id}", tags={KEY_TAG: "k"})
+    source = f"models:/{model.model_id}"
+    client.create_model_version(MODEL, source, tags={KEY_TAG: "k"})
     verdict = Verdict(
         verdict="PROMOTE",
         reasons=["It is better."],
@@ -56,7 +57,12 @@ def waiting(settings: Settings) -> Settings:
         champion=None,
         snapshot=SnapshotId("a" * 64),
         reasons=verdict.reasons,
-        evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
+        evidence={
+            "verdict": verdict.model_dump(mode="json"),
+            "awaits_approval": True,
+            "bundle": "k",
+            "model": source,
+        },
     )
     store_decision(open_store(settings), decision)
     agreement = Agreement(
@@ -83,6 +89,7 @@ def waiting(settings: Settings) -> Settings:
 def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     waiting: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (waiting.home / "bcd.toml").write_text('[gate]\napprovers = ["Dr May", "Dr Lee"]\n')
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", list(sys.path))  # Prefect puts the folder of a flow that it loads in front
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
@@ -92,6 +99,7 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     form, state = asyncio.run(_ask_and_answer(tmp_path / "project", answer))
 
     found, _, shadow = form.partition("## In shadow")
+    assert "Dr May, Dr Lee" in found
     assert "It is better." in found
     assert f"| east/8867 | 1,200 | 0.300 | {FOUND} | {NOT_FOUND} | no | 90.0 % |" in shadow
     assert state.is_completed()

@@ -16,7 +16,7 @@ from free_ports import find_free_port
 from bcd.errors import BcdError, UnavailableError
 from bcd.settings import Settings
 from flows import mapping
-from flows.mapping import Here, open_engine
+from flows.mapping import Here, open_mapper
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def at(settings: Settings, address: str) -> Settings:
 
 
 def fail_to_open(settings: Settings) -> BcdError:
-    with pytest.raises(BcdError) as raised, open_engine(settings):
+    with pytest.raises(BcdError) as raised, open_mapper(settings):
         pass
     return raised.value
 
@@ -44,9 +44,9 @@ def make_cluster(workers: int, threads: int) -> Iterator[str]:
 
 
 def test_it_is_this_process_unless_the_settings_say_otherwise(settings: Settings) -> None:
-    with open_engine(settings.model_copy(update={"run": {}})) as engine:
-        assert isinstance(engine, Here)
-        assert engine.width == 1
+    with open_mapper(settings.model_copy(update={"run": {}})) as mapper:
+        assert isinstance(mapper, Here)
+        assert mapper.width == 1
 
 
 def test_what_is_to_be_installed_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,13 +81,13 @@ def test_nobody_waits_for_processes_that_have_all_ended(settings: Settings, monk
 
     @flow
     def run() -> None:
-        with make_cluster(1, 1) as address, open_engine(at(settings, address)) as engine:
-            assert isinstance(engine, mapping.OnDask)
-            engine._runner.client.retire_workers()
+        with make_cluster(1, 1) as address, open_mapper(at(settings, address)) as mapper:
+            assert isinstance(mapper, mapping.OnDask)
+            mapper._runner.client.retire_workers()
             with pytest.raises(UnavailableError):
-                list(engine.run_each(double, [("Number 1", {"number": 1})]))
+                list(mapper.run_each(double, [("Number 1", {"number": 1})]))
             with pytest.raises(UnavailableError):
-                engine.submit(double, ("Number 1", {"number": 1}))()
+                mapper.submit(double, ("Number 1", {"number": 1}))()
 
     run()
 
@@ -110,9 +110,9 @@ def test_a_call_that_ends_one_process_after_another_is_named_and_takes_no_other_
 
     @flow
     def run() -> None:
-        with open_engine(settings) as engine:
+        with open_mapper(settings) as mapper:
             calls = [(f"Number {number}", {"number": number}) for number in range(7)]
-            for place, outcome in engine.run_each(double, calls):
+            for place, outcome in mapper.run_each(double, calls):
                 try:
                     outcomes[place] = outcome()
                 except BcdError as error:

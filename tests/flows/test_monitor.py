@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from pathlib import Path
 
 import numpy as np
 import pytest
+from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
+from bcd.drift.state import UNTRUSTED
 from bcd.gate.adoption import make_released_champion
 from bcd.scoring.options import ScoreOptions
 from bcd.settings import Settings
@@ -16,7 +19,7 @@ from bcd.store.drift import list_drift
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.tracking.store import find_run, open_client
+from bcd.tracking.store import find_run, open_mlflow_client
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
 ME = SignOff("test", "test")
@@ -33,14 +36,8 @@ def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def deliver(settings: Settings, hospital: str, name: str, pixels: np.ndarray) -> Path:
     """Puts four patches of each of five patients into the inbox."""
-    import cv2
-
-    folder = settings.inbox / hospital / name
-    for i, patch in enumerate(pixels[:20]):
-        path = folder / f"{name}{i // 4}_idx5_x{50 * (i % 4) + 1}_y1_class{i % 2}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), patch[..., ::-1])
-    return folder
+    files = [name_pixels(f"{name}{number}", pixels[4 * number : 4 * number + 4]) for number in range(5)]
+    return write_folder(settings.inbox / hospital / name, dict(ChainMap(*files)))
 
 
 def learned(seed: int) -> np.ndarray:
@@ -98,14 +95,14 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     ingest()
     found = {one.delivery: one for one in list_drift(store)}
     by_name = {each.name: found.get(each.id) for each in list_stored_deliveries(store)}
-    assert by_name["pale"].level == "not to be trusted"
+    assert by_name["pale"].level == UNTRUSTED
     assert by_name["new"].state["foreign"]
     assert by_name["before"] is None
     assert read_drift("admission") == {"pale": by_name["pale"].title, "new": by_name["new"].title}
     assert by_name["new"].title == f"{by_name['new'].level}, foreign hospital"
     assert "pale of public" in str(Artifact.get("drift").data)
     [event] = find_events("bcd.drift", "bcd.hospital.public", by_name["pale"].delivery)
-    assert event["payload"]["level"] == "not to be trusted"
+    assert event["payload"]["level"] == UNTRUSTED
     page = (settings.reports / f"{by_name['pale'].delivery[:12]}.html").read_text()
     assert "not to be relied on" in page[: page.index('class="figures"')]
 
@@ -123,11 +120,11 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
         ("public", "before", 1),
         ("public", "pale", 2),
     ]
-    assert rows[2].state.level == "not to be trusted"
+    assert rows[2].state.level == UNTRUSTED
     assert [row.state.foreign for row in rows] == [True, False, False]
     assert "pale" in str(Artifact.get("drift-trend").data)
     assert Artifact.get("drift-plot") is not None
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     run = find_run(client, "monitor/bcd-idc/1")
     assert run.data.metrics["shift_public"] == pytest.approx(rows[2].shift)
     assert {each.path for each in client.list_artifacts(run.info.run_id)} == {"drift.csv", "drift.png"}

@@ -22,7 +22,7 @@ from bcd.snapshots.freeze import Snapshot
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 STEPS = (
     "bcd.gate.promotion.move_registry_aliases",  # the decision is recorded
@@ -103,7 +103,7 @@ def test_wherever_a_promotion_is_killed_the_end_is_as_if_it_had_not_been(
     assert [one.kind for one in list_stored_decisions(store)] == ["forced", "gate", "recheck"]
     aliases = {alias: one.version for one in list_versions_with_verdicts(registry_settings) for alias in one.aliases}
     assert aliases == {"champion": "1", "challenger": "2", "anchor": "1"}
-    client = open_client(registry_settings)
+    client = open_mlflow_client(registry_settings)
     tags = client.get_model_version(MODEL, "2").tags
     key = list_stored_decisions(store)[1].key
     assert [tags[tag] for tag in (DONE_TAG, TOLD, FOLLOWED)] == [key] * 3

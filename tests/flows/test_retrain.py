@@ -9,7 +9,7 @@ import pytest
 
 from bcd.errors import InsufficientEvidenceError
 from bcd.settings import Settings
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 KILLED = """
 import os
@@ -30,7 +30,7 @@ def test_what_a_killed_retraining_left_running_is_ended_although_its_snapshot_is
     from flows.retrain import retrain
 
     subprocess.run([sys.executable, "-c", KILLED], check=False)
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     [run] = client.search_runs([experiment_id(client)])
     assert run.info.status == "RUNNING"
     with pytest.raises(InsufficientEvidenceError):

@@ -25,7 +25,7 @@ from bcd.store.ledger import list_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 
 @pytest.mark.integration
@@ -44,7 +44,7 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     store = new_store(registry_settings)
     store_patches(store, patches, pixels)
     register(registry_settings, "red")
-    open_client(registry_settings).set_registered_model_alias(MODEL, "champion", "1")
+    open_mlflow_client(registry_settings).set_registered_model_alias(MODEL, "champion", "1")
 
     state = score(all_that_wait=True, return_state=True)
 
@@ -61,7 +61,10 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     assert Artifact.get("report-east-1") is None
 
 
-def make_score(settings: Settings, *, drift: Drift | None = None, pictures: tuple[SimpleNamespace, ...] = ()) -> Any:
+FINE = Drift(level="fine", foreign=False)
+
+
+def make_score(settings: Settings, *, drift: Drift = FINE, pictures: tuple[SimpleNamespace, ...] = ()) -> Any:
     folder = settings.scores / "east" / "1" / "a"
     return SimpleNamespace(
         hospital="east",
@@ -70,7 +73,7 @@ def make_score(settings: Settings, *, drift: Drift | None = None, pictures: tupl
         n=3,
         coverage=0.5,
         tumour_fraction=0.1,
-        drift=drift and PatientDrift(state=drift, slides={}, delivery=None, scores=None),
+        drift=PatientDrift(state=drift, slides={}, delivery=None, scores=None),
         report=folder / "report.html",
         scores=folder / "scores.parquet",
         pictures=pictures,
@@ -86,21 +89,20 @@ def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
     left: list[str] = []
     monkeypatch.setattr(flow, "publish_picture", lambda key, *_: left.append(key))
     monkeypatch.setattr(flow, "publish_markdown", lambda key, *_: left.append(key))
-    flow._publish_patient(registry_settings, [make_score(registry_settings, pictures=pictures)])
+    flow.publish_scored_patients(registry_settings, [make_score(registry_settings, pictures=pictures)])
     assert left == [*(["heatmap-east-1"] if pictures else []), "report-east-1"]
 
 
 @pytest.mark.parametrize(
     ("drift", "in_table", "in_artifact"),
     [
-        (None, "", None),
         (Drift(level="unusual", foreign=False, reasons=("Scores lie off.",)), "unusual", "unusual. Scores lie off."),
         (Drift(level="fine", foreign=True), "fine, foreign hospital", "fine, foreign hospital"),
         (Drift(level="not to be trusted", foreign=False), "not to be trusted", "**not to be relied on**"),
     ],
 )
 def test_the_drift_of_a_patient_stands_in_the_table_of_a_night_and_in_the_patient_s_own_artifact(
-    registry_settings: Settings, drift: Drift | None, in_table: str, in_artifact: str | None
+    registry_settings: Settings, drift: Drift, in_table: str, in_artifact: str
 ) -> None:
     from flows.score import describe_score_artifact, tabulate_scores
 
@@ -108,8 +110,8 @@ def test_the_drift_of_a_patient_stands_in_the_table_of_a_night_and_in_the_patien
     header, _, row = (line.split(" | ") for line in tabulate_scores(registry_settings, [scored]).splitlines())
     assert row[header.index("drift")].strip() == in_table
     lines = describe_score_artifact(registry_settings, scored).splitlines()
-    told = [line.removeprefix("- drift: ") for line in lines if line.startswith("- drift: ")]
-    assert [line.startswith(in_artifact or "") for line in told] == ([] if in_artifact is None else [True])
+    [told] = [line.removeprefix("- drift: ") for line in lines if line.startswith("- drift: ")]
+    assert told.startswith(in_artifact)
 
 
 @pytest.mark.integration
@@ -128,7 +130,7 @@ def test_a_challenger_in_shadow_stands_on_the_gate_s_page_and_a_failing_one_fail
     store_patches(undecided_store, patches, pixels)
     force_promotion(undecided_store, "2", SignOff("Dr Lee", "the good one"))
     assert gate("3").verdict != "PROMOTE"
-    open_client(undecided).set_registered_model_alias(MODEL, "challenger", "3")
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "challenger", "3")
     options = ScoreOptions(shadow=True)
 
     def fail(*_: object) -> pd.DataFrame:
@@ -150,6 +152,6 @@ def test_a_challenger_in_shadow_stands_on_the_gate_s_page_and_a_failing_one_fail
     ]
     assert [row[0].removeprefix("| ") for row in table] == [f"east/{one.patient}" for one in agreements]
     assert [row[2] for row in table] == [f"{one.difference:.3f}" for one in agreements]
-    (run,) = open_client(undecided).search_runs(["1"], "tags.`mlflow.runName` = 'gate bcd-idc/3'")
-    logged = {file.path for file in open_client(undecided).list_artifacts(run.info.run_id)}
+    (run,) = open_mlflow_client(undecided).search_runs(["1"], "tags.`mlflow.runName` = 'gate bcd-idc/3'")
+    logged = {file.path for file in open_mlflow_client(undecided).list_artifacts(run.info.run_id)}
     assert {"shadow.md", "shadow.csv", "verdict.md"} <= logged

@@ -9,6 +9,7 @@ import pytest
 
 from bcd.bundle import aliases
 from bcd.bundle.registry import find_card, load_bundle
+from bcd.bundle.released.card import OF_THE_RECIPE
 from bcd.errors import BcdError
 from bcd.gate import adoption
 from bcd.gate.adoption import make_released_champion
@@ -17,7 +18,7 @@ from bcd.settings import Settings
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 LEE = SignOff("Dr Lee", "to begin with")
 
@@ -37,12 +38,12 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     assert (decision.kind, decision.sign_off) == ("adopted", LEE)
     [version] = list_versions_with_verdicts(home)
     assert version.aliases == ["anchor", "champion"]
-    assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
+    assert open_mlflow_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
     bundle = load_bundle(home)
     assert bundle.record.origin == "released"
     assert bundle.seen is not None
     assert "public/p0" in bundle.seen.patients
-    assert "without the patient's fold" in find_card(home).markdown
+    assert OF_THE_RECIPE in find_card(home).markdown
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
@@ -77,4 +78,4 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     decision = make_released_champion(store, LEE)
     assert find_champion_version(home) == decision.challenger
     assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
-    assert open_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key
+    assert open_mlflow_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key

@@ -9,8 +9,10 @@ from mlflow import MlflowClient
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.anchor import find_anchor
+from bcd.gate.budget import find_budget, tell_risk
 from bcd.gate.comparison import compare_versions
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+from bcd.gate.options import GateOptions
 from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.verdict import Verdict
 from bcd.retention.versions import prune_versions
@@ -19,7 +21,7 @@ from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL, find_mlflow_version
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
 LEE = SignOff("Dr Lee", "the audit")
@@ -29,7 +31,7 @@ Gate = Callable[..., Verdict]
 
 def anchors(settings: Settings, store: Store) -> tuple[str | None, str | None]:
     """The anchor by the catalog, and what the registry shows."""
-    return find_anchor(store), find_mlflow_version(open_client(settings), "anchor")
+    return find_anchor(store), find_mlflow_version(open_mlflow_client(settings), "anchor")
 
 
 def test_the_first_champion_is_the_anchor_until_a_version_is_shown_to_be_better(
@@ -50,7 +52,7 @@ def test_a_version_that_is_no_worse_becomes_champion_and_not_anchor(
     gate(RED)
     equal = gate(RED_AGAIN)
     assert (equal.verdict, equal.confirmed, equal.check("anchor auroc").low) == ("PROMOTE", False, 0.0)
-    assert find_mlflow_version(open_client(undecided), "champion") == RED_AGAIN
+    assert find_mlflow_version(open_mlflow_client(undecided), "champion") == RED_AGAIN
     assert anchors(undecided, store) == (RED, RED)
 
 
@@ -73,7 +75,7 @@ def test_a_champion_whose_alias_was_deleted_opens_no_way_past_the_anchor(
     gate: Gate, undecided: Settings, store: Store
 ) -> None:
     gate(RED)
-    open_client(undecided).delete_registered_model_alias(MODEL, "champion")
+    open_mlflow_client(undecided).delete_registered_model_alias(MODEL, "champion")
     held = gate(WRONG)
     assert (held.verdict, held.champion, held.anchor) == ("HOLD", None, RED)
     assert gate(RED_AGAIN).verdict == "PROMOTE"
@@ -92,7 +94,7 @@ def test_a_rollback_from_a_confirmed_champion_leaves_it_the_anchor(
 ) -> None:
     gate(GREEN), gate(RED)
     roll_back(store, LEE)
-    assert find_mlflow_version(open_client(undecided), "champion") == GREEN
+    assert find_mlflow_version(open_mlflow_client(undecided), "champion") == GREEN
     assert anchors(undecided, store) == (RED, RED)
 
 
@@ -133,7 +135,7 @@ def test_an_alias_that_a_person_moved_is_set_right_by_the_next_decision(
     gate: Gate, undecided: Settings, store: Store
 ) -> None:
     gate(RED)
-    open_client(undecided).set_registered_model_alias(MODEL, "anchor", WRONG)
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "anchor", WRONG)
     assert gate(GREEN).anchor == RED
     assert anchors(undecided, store) == (RED, RED)
 
@@ -144,7 +146,7 @@ def test_the_anchor_is_never_pruned_whatever_became_of_its_alias(
     gate(GREEN)
     for version in (RED, WRONG, RED_AGAIN, RED):
         force_promotion(store, version, LEE)
-    open_client(undecided).delete_registered_model_alias(MODEL, "anchor")
+    open_mlflow_client(undecided).delete_registered_model_alias(MODEL, "anchor")
     found = {one.version: one.kept_for for one in prune_versions(store, keep=1, dry_run=True)}
     assert found[f"{MODEL}/{GREEN}"] == ["the anchor of the gate"]
 
@@ -170,10 +172,11 @@ def test_each_look_spends_less_than_the_one_before_and_every_verdict_says_what_i
     levels = [check.value or 0.0 for check in spent]
     assert levels == sorted(levels, reverse=True)
     assert levels == pytest.approx([one.level for one in list_stored_decisions(store)[1:]])
+    budget = find_budget(store, list_stored_decisions(store)[-1].evidence["protocol"], 12, GateOptions())
     for verdict_says in (spent[-1].text, list_gate_events(store)[-1].why[-1]):
-        assert f"The anchor is {MODEL}/{RED}." in verdict_says
-        assert "12 gate patients" in verdict_says
-        assert "renew" in verdict_says
+        assert f"{MODEL}/{RED}" in verdict_says
+        assert tell_risk(budget.left) in verdict_says
+        assert tell_risk(budget.renewal) in verdict_says
 
 
 def test_a_look_by_hand_spends_too(gate: Gate, store: Store) -> None:

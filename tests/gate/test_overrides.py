@@ -7,26 +7,21 @@ from collections import Counter
 
 import pytest
 from mlflow import MlflowClient
+from registered import read_aliases
 
 from bcd.bundle.aliases import finish_moving_aliases
 from bcd.errors import BcdError, NotFoundError
 from bcd.gate import overrides
-from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+from bcd.gate.history import list_gate_events
 from bcd.gate.overrides import answer_approval, find_awaiting_sign_off, force_promotion, roll_back
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 GREEN, RED, WRONG = "123"
 LEE = SignOff("Dr Lee", "the audit asks for it")
 STEPS = ("set_registered_model_alias", "delete_registered_model_alias", "set_model_version_tag")
-
-
-def aliases(settings) -> dict[str, str]:
-    """Who holds which alias, except for that of the anchor, which has tests of its own."""
-    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
-    return {alias: version for alias, version in found.items() if alias != "anchor"}
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def champion(undecided, store):
 def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, store):
     made = force_promotion(store, WRONG, LEE)
 
-    assert aliases(champion) == {"champion": WRONG, "previous": GREEN}
+    assert read_aliases(champion) == {"champion": WRONG, "previous": GREEN}
     kept = list_stored_decisions(store)[-1]
     assert (kept.key, kept.kind, kept.sign_off) == (made.key, "forced", LEE)
     assert (kept.challenger, kept.champion, kept.verdict) == (WRONG, GREEN, "PROMOTE")
@@ -51,10 +46,10 @@ def test_a_rollback_exchanges_champion_and_previous_and_once_more_undoes_it(cham
 
     back = roll_back(store, SignOff("Dr May", "it misses lobules"))
     assert (back.challenger, back.champion, back.kind) == (GREEN, RED, "rollback")
-    assert aliases(champion) == {"champion": GREEN, "previous": RED}
+    assert read_aliases(champion) == {"champion": GREEN, "previous": RED}
 
     roll_back(store, SignOff("Dr May", "it was the scanner"))
-    assert aliases(champion) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(champion) == {"champion": RED, "previous": GREEN}
 
 
 def test_a_command_that_is_given_twice_decides_once(champion, store):
@@ -64,7 +59,7 @@ def test_a_command_that_is_given_twice_decides_once(champion, store):
     roll_back(store, LEE)
 
     assert [one.kind for one in list_stored_decisions(store)] == ["forced", "forced", "rollback"]
-    assert aliases(champion) == {"champion": GREEN, "previous": RED}
+    assert read_aliases(champion) == {"champion": GREEN, "previous": RED}
 
 
 def test_what_cannot_be_done_is_told(champion, store):
@@ -86,7 +81,7 @@ def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, stor
     monkeypatch.setattr(overrides, "load_bundle", fail)
     with pytest.raises(BcdError, match="files are gone"):
         force_promotion(store, RED, LEE)
-    assert aliases(champion) == {"champion": GREEN}
+    assert read_aliases(champion) == {"champion": GREEN}
     assert len(list_stored_decisions(store)) == 1
 
 
@@ -117,11 +112,11 @@ def run_killed(monkeypatch, at, action):
 @pytest.mark.parametrize("command", ["forced", "rollback"])
 def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, store, monkeypatch, command):
     monkeypatch.setattr(overrides, "_require_loadable", lambda *_: None)  # tested above, and slow
-    client = open_client(champion)
+    client = open_mlflow_client(champion)
     for at in range(20):
         # GREEN is champion and, for a rollback, RED the one before it.
         for version in (RED, GREEN):
-            if aliases(champion).get("champion") != version:
+            if read_aliases(champion).get("champion") != version:
                 force_promotion(store, version, SignOff("Dr May", f"before kill {at}"))
         before, sign_off = len(list_stored_decisions(store)), SignOff("Dr Lee", f"kill {at}")
 
@@ -131,9 +126,9 @@ def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, st
         killed = run_killed(monkeypatch, at, action)
         recorded = len(list_stored_decisions(store)) - before
         assert recorded == (0 if killed and at == 0 else 1)  # what was not recorded has not happened
-        assert aliases(champion)["champion"] in {GREEN, RED}  # there is one at every moment
+        assert read_aliases(champion)["champion"] in {GREEN, RED}  # there is one at every moment
         action()
-        assert aliases(champion) == {"champion": RED, "previous": GREEN}
+        assert read_aliases(champion) == {"champion": RED, "previous": GREEN}
         assert len(list_stored_decisions(store)) == before + 1
         assert finish_moving_aliases(client, store) is None
         if not killed:
@@ -143,11 +138,11 @@ def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, st
 
 def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, store, monkeypatch):
     assert run_killed(monkeypatch, 2, lambda: force_promotion(store, RED, LEE))
-    assert aliases(champion)["champion"] == GREEN
+    assert read_aliases(champion)["champion"] == GREEN
 
     roll_back(store, SignOff("Dr May", "no, back"))
 
-    assert aliases(champion) == {"champion": GREEN, "previous": RED}
+    assert read_aliases(champion) == {"champion": GREEN, "previous": RED}
     assert [one.kind for one in list_stored_decisions(store)] == ["forced", "forced", "rollback"]
 
 
@@ -156,12 +151,12 @@ def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, g
 
     assert (verdict.verdict, verdict.awaits_approval) == ("PROMOTE", True)
     assert verdict.markdown() != verdict.model_copy(update={"awaits_approval": False}).markdown()
-    assert aliases(champion) == {"champion": GREEN, "challenger": RED}
+    assert read_aliases(champion) == {"champion": GREEN, "challenger": RED}
     assert find_awaiting_sign_off(store).challenger == RED
 
     answer_approval(store, RED, LEE, "PROMOTE")
 
-    assert aliases(champion) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(champion) == {"champion": RED, "previous": GREEN}
     assert find_awaiting_sign_off(store) is None
     again = gate(RED, approval=True)
     assert (again.verdict, again.awaits_approval) == ("PROMOTE", False)
@@ -175,7 +170,7 @@ def test_a_person_may_say_no(champion, store, gate, answer, kept):
 
     answer_approval(store, RED, LEE, answer)
 
-    assert aliases(champion) == {"champion": GREEN, **kept}
+    assert read_aliases(champion) == {"champion": GREEN, **kept}
     assert list_stored_decisions(store)[-1].verdict == answer
 
 
@@ -187,7 +182,7 @@ def test_an_approval_that_comes_after_the_champion_changed_holds(champion, store
 
     assert answered.verdict == "HOLD"
     assert re.search(rf"\b{WRONG}\b", answered.reasons[0])
-    assert aliases(champion)["champion"] == WRONG
+    assert read_aliases(champion)["champion"] == WRONG
 
 
 def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, store, gate):
@@ -195,7 +190,7 @@ def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, store, g
     force_promotion(store, RED, LEE)
 
     assert find_awaiting_sign_off(store) is None
-    assert aliases(champion) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(champion) == {"champion": RED, "previous": GREEN}
 
 
 def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champion, store):

@@ -13,11 +13,10 @@ import pytest
 from bcd.bundle import scorer
 from bcd.errors import DamagedError, LeakageError
 from bcd.gate import patients
-from bcd.gate.history import find_champion_version, list_versions_with_verdicts
+from bcd.gate.history import find_champion_version
 from bcd.gate.patients import open_look
-from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_stored_decisions
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 GREEN, RED = "12"
 
@@ -52,11 +51,6 @@ assert "The champion bcd-idc/2 loads and scores" in [found.what for found in exa
 pixels = np.full((3, 50, 50, 3), 90, np.uint8)
 assert load_bundle(settings).score(pixels).equals(open_validated_model(settings, "2").score(pixels))
 """
-
-
-@pytest.fixture
-def first(undecided):
-    return load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
 
 
 def test_gate_doctor_scoring_and_evaluation_need_no_keras(undecided):
@@ -142,7 +136,9 @@ def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, unde
     gate(GREEN), gate(RED)
 
     evaluated = list_stored_decisions(store)[-1]
-    folder = open_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    folder = (
+        open_mlflow_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    )
     seen = open_look(store, first, "gate")
     for role, version in {"challenger": RED, "champion": GREEN}.items():
         kept = pd.read_parquet(f"{folder}/{role}_scores.parquet")
@@ -181,7 +177,7 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate,
 
     assert list_stored_decisions(store) == []
     assert find_champion_version(undecided) is None
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
     # The look is logged all the same.
     assert (run.info.status, len(run.data.tags["bcd.gate_digest"])) == ("FAILED", 64)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from registered import read_aliases
 
 from bcd.bundle.aliases import finish_moving_aliases
 from bcd.errors import BcdError, LeakageError, NotFoundError
@@ -14,27 +15,21 @@ from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.decisions import list_stored_decisions, store_decision
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
 """Versions: a fair network, a good one, one that has it the wrong way round, the good one again, and one that was
 trained on gate patients."""
 
 
-def aliases(settings) -> dict[str, str]:
-    """Who holds which alias, except for that of the anchor, which has tests of its own."""
-    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
-    return {alias: version for alias, version in found.items() if alias != "anchor"}
-
-
 def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, store):
 
     assert gate(GREEN).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": GREEN}
+    assert read_aliases(undecided) == {"champion": GREEN}
     assert gate(RED).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert gate(WRONG).verdict == "REJECT"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
 
     decisions = list_stored_decisions(store)
     assert [(d.challenger, d.champion, d.verdict) for d in decisions] == [
@@ -45,7 +40,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
     assert len({d.evidence["gate_digest"] for d in decisions}) == 1
     assert decisions[0].evidence["patients"] == 12
     assert [found.verdict for found in list_versions_with_verdicts(undecided)][:3] == ["PROMOTE", "PROMOTE", "REJECT"]
-    tags = open_client(undecided).get_model_version(MODEL, RED).tags
+    tags = open_mlflow_client(undecided).get_model_version(MODEL, RED).tags
     assert tags["bcd.previous_champion"] == GREEN
     assert tags["bcd.promoted_at"] == decisions[1].decided_at.isoformat(timespec="seconds")
 
@@ -55,12 +50,12 @@ def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, undecided):
     small = gate_of_few_patients(load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot))
 
     assert gate(GREEN, on=small).verdict == "HOLD"
-    assert aliases(undecided) == {"champion": RED, "challenger": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "challenger": GREEN}
     assert gate(GREEN, key="once more").verdict == "REJECT"
-    assert aliases(undecided) == {"champion": RED}
+    assert read_aliases(undecided) == {"champion": RED}
     assert gate(RED_AGAIN, on=small, key="few").verdict == "HOLD"
     assert gate(RED_AGAIN).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED_AGAIN, "previous": RED}
+    assert read_aliases(undecided) == {"champion": RED_AGAIN, "previous": RED}
 
 
 def gate_of_few_patients(whole):
@@ -71,7 +66,7 @@ def gate_of_few_patients(whole):
 def test_a_look_at_the_gate_patients_is_logged_with_what_it_saw(gate, undecided):
     verdict = gate(GREEN)
 
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
     assert run.info.status == "FINISHED"
     assert run.data.tags["bcd.verdict"] == "PROMOTE"
@@ -110,7 +105,7 @@ def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
     assert find_champion_version(undecided) == GREEN
 
     assert gate(RED).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert len(list_stored_decisions(store)) == 2
 
 
@@ -122,13 +117,13 @@ def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(
     assert (find_champion_version(undecided), list_stored_decisions(store)) == (None, [])
 
     assert gate(GREEN).verdict == "PROMOTE"
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     assert len(client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")) == 1
 
 
 def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
     gate(GREEN), gate(RED)
-    open_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
 
     gate(RED)
     assert find_champion_version(undecided) == GREEN
@@ -139,7 +134,7 @@ def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
 @pytest.mark.parametrize("role", ["challenger", "champion"])
 def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, store, role):
     champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
-    open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
 
     with pytest.raises(LeakageError, match=r"\b4 patients\b.*h1/1000, "):
         gate(challenger)
@@ -164,6 +159,6 @@ def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecid
     evidence = decision.evidence | {"bundle": "of a registry that is gone"}
     store_decision(store, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
 
-    finish_moving_aliases(open_client(undecided), store)
+    finish_moving_aliases(open_mlflow_client(undecided), store)
 
     assert find_champion_version(undecided) == GREEN

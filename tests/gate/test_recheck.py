@@ -6,25 +6,19 @@ import re
 from dataclasses import replace
 
 import pytest
+from registered import read_aliases
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.comparison import compare_versions
-from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import force_promotion
 from bcd.gate.recheck import recheck_champion
-from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 
 GREEN, RED, WRONG, _, LEAKY = "12345"
 EVALUATE = EvaluateOptions(resamples=100, min_patches=5, min_patients=2)
-
-
-@pytest.fixture
-def first(undecided):
-    return load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
 
 
 @pytest.fixture
@@ -39,12 +33,6 @@ def recheck(store, snapshot):
     return recheck_champion(store, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
 
-def aliases(settings) -> dict[str, str]:
-    """Who holds which alias, except for that of the anchor, which has tests of its own."""
-    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
-    return {alias: version for alias, version in found.items() if alias != "anchor"}
-
-
 def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, store, gate, first, grown):
     gate(GREEN), gate(RED)
     assert recheck(store, first) is None  # these very patients made it champion
@@ -55,7 +43,7 @@ def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided
     assert re.match(r"bcd-idc/2 .*\b2 test patients", verdict.reported[0])
     last = list_stored_decisions(store)[-1]
     assert (last.kind, last.evidence["figures"]["test_patients"]) == ("recheck", 2)
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert recheck(store, grown) is None
 
 
@@ -64,7 +52,7 @@ def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, store, gat
     force_promotion(store, WRONG, SignOff("Dr Lee", "by mistake"))
 
     assert recheck(store, grown).verdict == "REJECT"
-    assert aliases(undecided) == {"champion": WRONG, "previous": RED}
+    assert read_aliases(undecided) == {"champion": WRONG, "previous": RED}
 
 
 def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alone(undecided, store, gate, grown):
@@ -83,7 +71,7 @@ def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecide
     verdict = recheck(store, first)
 
     assert (verdict.verdict, verdict.champion) == ("PROMOTE", None)
-    assert aliases(undecided) == {"champion": RED, "previous": LEAKY}
+    assert read_aliases(undecided) == {"champion": RED, "previous": LEAKY}
     assert recheck(store, first) is None
 
 
@@ -109,7 +97,7 @@ def test_a_comparison_on_gate_patients_leaves_a_look(undecided, store, gate, fir
     (look,) = list_stored_decisions(store)
     assert (look.kind, look.verdict, look.by, look.evidence["patients"]) == ("look", "LOOK", "Dr Lee", 12)
     assert re.findall(r"\d+", gate(GREEN).check("looks").text) == ["2", "12", "2"]
-    assert aliases(undecided) == {"champion": GREEN}
+    assert read_aliases(undecided) == {"champion": GREEN}
 
 
 def test_a_version_is_not_compared_with_itself(undecided, store):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from registered import copy_home
+from registered import copy_home, read_aliases
 
 from bcd.errors import NotFoundError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+from bcd.gate.history import list_gate_events
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
@@ -63,21 +63,15 @@ def decide(settings, snapshot, key, version, **options):
     )
 
 
-def aliases(settings) -> dict[str, str]:
-    """Who holds which alias, except for that of the anchor, which has tests of its own."""
-    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
-    return {alias: version for alias, version in found.items() if alias != "anchor"}
-
-
 def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):
     store = open_store(settings)
     decide(settings, snapshot, "one", "1"), decide(settings, snapshot, "two", "2")
-    assert aliases(settings) == {"champion": "2", "previous": "1"}
+    assert read_aliases(settings) == {"champion": "2", "previous": "1"}
 
     anew = lose()
     first = decide(anew, snapshot, "one", "1")
 
-    assert aliases(anew) == {"champion": "1"}
+    assert read_aliases(anew) == {"champion": "1"}
     assert first.champion is None
     second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
@@ -102,10 +96,10 @@ def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(s
         answer_approval(store, "2", LEE, "PROMOTE")
     with pytest.raises(NotFoundError, match="`bcd model promote VERSION`"):
         roll_back(store, LEE)
-    assert aliases(anew) == {}
+    assert read_aliases(anew) == {}
     forced = force_promotion(store, "1", LEE)
     assert forced == list_stored_decisions(store)[-1]
-    assert aliases(anew) == {"champion": "1"}
+    assert read_aliases(anew) == {"champion": "1"}
 
 
 def test_a_champion_of_the_same_number_is_evaluated_again_and_that_is_recorded(settings, snapshot, lose):

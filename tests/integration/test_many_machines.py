@@ -28,12 +28,12 @@ from patients import freeze_patches, list_patches
 
 import flows
 from bcd.cli.deployments import deploy
-from bcd.cli.flow_runs import open_client
+from bcd.cli.flow_runs import open_prefect_client
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.retraining.plan import write_plan
 from bcd.runtime import url_answers
 from bcd.search.notes import read_note_of_trial
-from bcd.search.records import find_first_attempt_of_trial, kind_of
+from bcd.search.records import find_first_attempt_of_trial, read_trial_kind
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.objects import put
@@ -120,7 +120,15 @@ def machines(
         "BCD_CATALOG_URL": postgres_url,
         "BCD_STUDY_URL": postgres.url(postgres.make_database()),
     }
-    page = ["-m", "uvicorn", "--factory", "bcd.cli.mlflow_page:make_app", "--port", str(port), "--no-access-log"]
+    page = [
+        "-m",
+        "uvicorn",
+        "--factory",
+        "bcd.cli.mlflow_page:make_mlflow_page",
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
     made = [Machine(tmp_path / name, shared) for name in ("hospital", "north", "south")]
     with subprocess.Popen([sys.executable, *page], env=server.variables, stderr=subprocess.DEVNULL):
         wait_until("MLflow", lambda: url_answers(shared["BCD_MLFLOW_URL"]))
@@ -191,7 +199,7 @@ def test_the_networks_of_an_ensemble_are_trained_by_a_machine_that_shares_a_buck
     trained = train(plan.key)
     assert [path.relative_to(plan.network(settings)).parts[0] for path in trained.paths] == ["member-1", "member-2"]
     assert sorted(path.name for path in (helper.home / "work" / plan.key / "members").iterdir()) == ["1", "2"]
-    with open_client(settings.prefect_url) as client:
+    with open_prefect_client(settings.prefect_url) as client:
         runs = [run for run in client.read_flow_runs() if run.name.startswith("network ")]
     assert [run.state_type for run in runs] == ["COMPLETED", "COMPLETED"]
 
@@ -238,5 +246,5 @@ def read_study(settings: Settings) -> tuple[str, list[Any]]:
 
 def _find_busy(helpers: list[Machine], study: str, trials: list[Any]) -> Machine | None:
     """Returns who does a trial that was proposed."""
-    running = [trial for trial in trials if trial.state.name == "RUNNING" and kind_of(trial) == "proposed"]
+    running = [trial for trial in trials if trial.state.name == "RUNNING" and read_trial_kind(trial) == "proposed"]
     return next((helper for trial in running for helper in helpers if helper.does(trial, study)), None)

@@ -22,7 +22,7 @@ from bcd.errors import BcdError, NotFoundError
 from bcd.gate.adoption import make_released_champion
 from bcd.lineage.link import Lineage
 from bcd.lineage.trace import trace
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.retention.patients import erase_withdrawn
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import score_patient
@@ -36,7 +36,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.store.withdrawals import record_withdrawal
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 EAST, PATIENT, LATE = Hospital("east"), "1001", "2001"
 PATCH = "1001_idx5_x51_y1"
@@ -47,8 +47,8 @@ def kinds(lineage: Lineage) -> list[str]:
     return [link.kind for link in lineage.links]
 
 
-def missing(lineage: Lineage) -> dict[str, str]:
-    return {link.kind: link.missing for link in lineage.links if link.missing}
+def missing(lineage: Lineage) -> set[str]:
+    return {link.kind for link in lineage.links if link.missing}
 
 
 @pytest.mark.parametrize(("column", "row"), [(137, 71), (322, 99), (50, 50)])
@@ -98,7 +98,7 @@ def decode_slide_in_report(page: str) -> tuple[str, int, int, np.ndarray]:
 def test_every_link_of_the_chain_is_there_with_hash_time_and_who(store: Store) -> None:
     lineage = trace(store, PATCH)
     assert kinds(lineage) == ["delivery", "file", "batch", "patch", *MODEL_KINDS, "report"]
-    assert missing(lineage) == {}
+    assert missing(lineage) == set()
     assert {link.kind for link in lineage.behind(lineage.links[-1])} == set(kinds(lineage))
     for link in lineage.links:
         assert len(link.sha256) == 64
@@ -130,7 +130,8 @@ def test_a_patient_who_came_after_the_snapshot_has_two_ways_to_the_report(store:
     assert own.key in lineage.links[-1].previous
     assert own.key not in lineage.of("snapshot")[0].previous
     assert trained.key in lineage.of("snapshot")[0].previous
-    assert f"Patient east/{LATE} is not in it." in lineage.of("snapshot")[0].facts
+    (fact,) = [fact for fact in lineage.of("snapshot")[0].facts if f"east/{LATE}" in fact]
+    assert not re.search(r"\b(train|val|gate|test)\b", fact)
     assert lineage.patches is not None
     assert lineage.patches["probability"].notna().all()
     (file,) = lineage.of("file")
@@ -167,7 +168,7 @@ def test_a_name_of_both_a_patient_and_a_version_is_asked_about(store: Store, tmp
         trace(store, "1")
     assert trace(store, "bcd-idc/1").links[-1].kind == "decision"
     unscored = trace(store, "1", "east")
-    assert missing(unscored) == {"report": "Not scored so far."}
+    assert missing(unscored) == {"report"}
 
 
 def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tm
     import_labels(store, table, hospital="east", sign_off=SignOff("Dr Roe", "second reading"))
     (of_patch,), (of_patient,) = (trace(store, what).of("labels") for what in (PATCH, PATIENT))
     assert (of_patch.by, of_patient.by) == ("Dr Roe", "Dr Roe")
-    assert "2 labels revised: second reading" in of_patient.facts
+    assert any(re.search(r"\b2\b.*second reading", fact) for fact in of_patient.facts)
     assert of_patch.key not in trace(store, PATCH).links[-1].previous  # the report is older
     score_patient(store, load_bundle(store.settings), EAST, PatientId(PATIENT), ScoreOptions())
     assert of_patch.key in trace(store, PATCH).links[-1].previous
@@ -184,9 +185,14 @@ def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tm
 
 def test_a_patch_that_bcd_cut_is_told_by_its_place_on_the_slide(store: Store) -> None:
     with store.write() as connection:
-        store_frames(connection, "east", 1, [SlideFrame("1001", "5", Frame(0.5, 0.5, left=0, top=0))])
+        store_frames(
+            connection,
+            Hospital("east"),
+            1,
+            [SlideFrame(PatientId("1001"), SlideId("5"), Frame(0.5, 0.5, left=0, top=0))],
+        )
     (patch,) = trace(store, PATCH).of("patch")
-    assert "x 400 to 800, y 0 to 400." in patch.facts[-1]
+    assert re.findall(r"\d+", patch.facts[-1])[-4:] == ["400", "800", "0", "400"]
 
 
 def test_what_came_after_a_report_is_not_what_it_was_made_of(store: Store, tmp_path: Path) -> None:
@@ -198,24 +204,24 @@ def test_what_came_after_a_report_is_not_what_it_was_made_of(store: Store, tmp_p
     assert lineage.links[-1].previous == before
     (report,) = trace(store, "1001_idx5_x951_y1").of("report")
     assert [key.partition(" ")[0] for key in report.previous] == ["decision"]
-    assert "admitted after this report" in report.facts[-1]
+    assert report.facts[-1] != trace(store, PATCH).of("report")[0].facts[-1]
 
 
 def test_of_an_erased_patient_it_says_what_went_and_what_stays(store: Store) -> None:
     record_withdrawal(store, LATE, hospital="east", sign_off=SignOff("Mary", "a letter"))
     (before,) = trace(store, LATE).of("withdrawal")
     assert (before.by, before.at is not None) == ("Mary", True)
-    assert any("Not erased yet: pixels of 6 patches" in fact for fact in before.facts)
+    assert any(re.search(r"\b6 patches.*`bcd patient erase`", fact) for fact in before.facts)
     erase_withdrawn(store)
 
     lineage = trace(store, LATE)
     (after,) = lineage.of("withdrawal")
-    assert not any(fact.startswith("Not erased yet") for fact in after.facts)
-    assert any(fact.startswith("Remains: ") and "two.zip" in fact for fact in after.facts)
-    assert any("6 patches of east/2001 were erased" in fact for fact in lineage.of("batch")[0].facts)
+    assert not any("`bcd patient erase`" in fact for fact in after.facts)
+    assert any("two.zip" in fact for fact in after.facts)
+    assert any(re.search(rf"\b6\b.*east/{LATE}", fact) for fact in lineage.of("batch")[0].facts)
     report = lineage.links[-1]
     assert (report.where, report.sha256, report.by) == ("", "", "bcd-idc/1")
-    assert "removed or erased" in report.missing
+    assert report.missing
     assert lineage.of("file")[0].sha256  # what was delivered is known by its hash for ever
 
 
@@ -223,7 +229,7 @@ def test_pixels_that_a_model_needs_stay_and_the_lineage_says_so(store: Store) ->
     record_withdrawal(store, PATIENT, hospital="east", sign_off=SignOff("Mary", "a letter"))
     erase_withdrawn(store)
     (withdrawal,) = trace(store, PATCH).of("withdrawal")
-    assert any(fact.startswith("Kept: the pixels of 6 patches, which bcd-idc/1") for fact in withdrawal.facts)
+    assert any(re.search(r"\b6\b.*bcd-idc/1\b", fact) for fact in withdrawal.facts)
 
 
 def test_what_was_removed_is_a_link_that_says_so(store: Store) -> None:
@@ -232,17 +238,17 @@ def test_what_was_removed_is_a_link_that_says_so(store: Store) -> None:
     shutil.rmtree(settings.work)
     shutil.rmtree(find_snapshot(settings, snapshot))
     lineage = trace(store, PATIENT)
-    assert set(missing(lineage)) == {"snapshot", "study", "training"}
+    assert missing(lineage) == {"snapshot", "study", "training"}
     assert lineage.of("snapshot")[0].sha256 == snapshot  # the bundle names it
 
     batch = lineage.of("batch")[0].sha256
     shutil.rmtree(settings.batches / batch)
-    assert set(missing(trace(store, PATIENT))) == {"file", "batch", "snapshot", "study", "training"}
+    assert missing(trace(store, PATIENT)) == {"file", "batch", "snapshot", "study", "training"}
 
     shutil.rmtree(settings.home / lineage.links[-1].where.rpartition("/")[0])
-    open_client(settings).delete_model_version(MODEL, "1")
+    open_mlflow_client(settings).delete_model_version(MODEL, "1")
     gone = trace(store, PATIENT)
-    assert set(missing(gone)) == {"file", "batch", "bundle", "report"}
+    assert missing(gone) == {"file", "batch", "bundle", "report"}
     assert [link.by for link in gone.of("decision")] == ["the gate", "Dr Lee"]
     assert kinds(trace(store, "bcd-idc/1")) == ["bundle", "decision", "decision"]
 
@@ -255,7 +261,6 @@ def test_the_network_of_the_wheel_was_trained_elsewhere(registry_settings, tmp_p
         make_released_champion(store, SignOff("Mary", "to begin with"))
         lineage = trace(store, "champion")
         assert kinds(lineage) == ["snapshot", "study", "training", "bundle", "policy", "decision"]
-        assert set(missing(lineage)) == {"snapshot", "study", "training"}
-        assert "released wheel" in lineage.of("training")[0].missing
+        assert missing(lineage) == {"snapshot", "study", "training"}
         assert lineage.of("training")[0].sha256
         assert lineage.links[-1].by == "Mary"

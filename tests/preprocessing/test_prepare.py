@@ -35,21 +35,19 @@ def test_every_patch_is_sharpened_as_opencv_sharpens_it_alone(n: int, seed: int)
         np.testing.assert_array_equal(after, cv2.filter2D(before, -1, FOUNDING))
 
 
-def test_many_patches_in_threads_are_sharpened_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK", 3)
+def test_many_patches_in_threads_are_sharpened_as_one_by_one() -> None:
     patches = noise(100)
     one_by_one = np.stack([cv2.filter2D(patch, -1, FOUNDING) for patch in patches])
-    np.testing.assert_array_equal(prepare(patches, PrepareOptions()), one_by_one)
+    np.testing.assert_array_equal(prepare(patches, PrepareOptions(), block=3), one_by_one)
 
 
 def test_a_failure_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("no memory")
 
-    monkeypatch.setattr(module, "_BLOCK", 3)
     monkeypatch.setattr(cv2, "filter2D", fail)
     with pytest.raises(MemoryError):
-        prepare(noise(10), PrepareOptions())
+        prepare(noise(10), PrepareOptions(), block=3)
 
 
 def test_the_version_of_the_preparation_is_recorded_counts_and_is_asked_for() -> None:

@@ -35,11 +35,8 @@ def snapshot(settings: Settings) -> Snapshot:
     return replace(whole, patches=whole.patches.head(16).assign(row=rows))
 
 
-def test_row_i_is_the_prepared_patch_of_row_i_of_the_snapshot(
-    settings: Settings, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 5)
-    prepared = prepare_snapshot(settings, snapshot, PrepareOptions())
+def test_row_i_is_the_prepared_patch_of_row_i_of_the_snapshot(settings: Settings, snapshot: Snapshot) -> None:
+    prepared = prepare_snapshot(settings, snapshot, PrepareOptions(), chunk=5)
     expected = prepare(RAW[snapshot.patches["row"]], PrepareOptions())
     np.testing.assert_array_equal(prepared.pixels, expected)
     assert isinstance(prepared.pixels, np.memmap)
@@ -79,10 +76,9 @@ def test_a_preparation_that_was_stopped_leaves_nothing_and_is_done_again(
             raise KeyboardInterrupt
         return prepare(pixels, options)
 
-    monkeypatch.setattr(module, "_CHUNK", 5)
     monkeypatch.setattr(module, "prepare", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        prepare_snapshot(settings, snapshot, PrepareOptions())
+        prepare_snapshot(settings, snapshot, PrepareOptions(), chunk=5)
     assert list(settings.prepared.iterdir()) == []
     assert len(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels) == 16
 
@@ -124,7 +120,6 @@ def test_no_more_than_a_chunk_is_prepared_at_a_time(
         sizes.append(len(pixels))
         return prepare(pixels, options)
 
-    monkeypatch.setattr(module, "_CHUNK", 5)
     monkeypatch.setattr(module, "prepare", note)
-    prepare_snapshot(settings, snapshot, PrepareOptions())
+    prepare_snapshot(settings, snapshot, PrepareOptions(), chunk=5)
     assert sizes == [5, 5, 5, 1]

@@ -28,7 +28,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import record_withdrawal
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 PATIENTS = ["1001", "1002", "8867"]
 PATCHES = 3  # of each patient in each batch
@@ -199,7 +199,7 @@ def test_a_registered_model_keeps_the_pixels_that_it_learned_from(store: Store, 
     assert not open_pixels(store.settings, batches[1])[_rows(store.settings, batches[1], "8867")].any()
     assert not (store.settings.scores / "east" / "8867").exists()
 
-    open_client(store.settings).delete_model_version(MODEL, bundle.version)
+    open_mlflow_client(store.settings).delete_model_version(MODEL, bundle.version)
     (done,) = erase_withdrawn(store)
     assert (done.kept, done.models) == ({}, [])
     assert not open_pixels(store.settings, batches[0])[_rows(store.settings, batches[0], "8867")].any()

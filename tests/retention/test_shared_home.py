@@ -10,6 +10,7 @@ from patients import list_patches, store_patches
 from stored import new_store
 
 from bcd.errors import DamagedError
+from bcd.patches import BatchId
 from bcd.retention.backup.folder import BackupFolder
 from bcd.retention.backup.make import make_backup
 from bcd.retention.backup.restore import restore_backup
@@ -26,12 +27,10 @@ PATCHES = list_patches([f"p{number}" for number in range(8)], [0, 1])
 PIXELS = np.random.default_rng(0).integers(0, 256, (len(PATCHES), 50, 50, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
+pytestmark = pytest.mark.usefixtures("forgetful")
 
 
-def fill(store: Store) -> tuple[str, str]:
+def fill(store: Store) -> tuple[BatchId, str]:
     """Stores a batch, a snapshot and a patient's report, and returns the ids of the first two."""
     batch, snapshot = store_patches(store, PATCHES, PIXELS), freeze_snapshot(store, SplitOptions())
     report = store.settings.scores / "east" / "p1" / "bcd-idc-1-0" / "report.html"
@@ -59,18 +58,21 @@ def test_a_home_that_was_made_alone_is_put_into_the_store(machines: tuple[Settin
     assert not objects.is_stored(other, other.work / "study" / "trial-3")
 
 
+Filled = tuple[Store, Store, BatchId, str]
+
+
 class TestBackup:
     """What lies in the bucket alone is in the backup."""
 
     @pytest.fixture
-    def filled(self, machines: tuple[Settings, Settings]) -> tuple[Store, Store, str, str]:
+    def filled(self, machines: tuple[Settings, Settings]) -> Filled:
         one, other = new_store(machines[0]), open_store(machines[1])
         batch, snapshot = fill(one)
         objects.put(one.settings, one.settings.scores / "east" / "p1" / "bcd-idc-1-0")
         return one, other, batch, snapshot
 
     def test_of_a_machine_that_has_nothing_here(
-        self, filled: tuple[Store, Store, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         _, other, batch, snapshot = filled
         first = make_backup(other, tmp_path / "to")
@@ -88,7 +90,7 @@ class TestBackup:
         assert second.new_files == 0
         assert {file.path for file in second.manifest.files} == {file.path for file in first.manifest.files}
 
-    def test_with_a_damaged_object_there_is_none(self, filled: tuple[Store, Store, str, str], tmp_path: Path) -> None:
+    def test_with_a_damaged_object_there_is_none(self, filled: Filled, tmp_path: Path) -> None:
         _, other, batch, _ = filled
         bucket = open_bucket(other.settings.store_url)
         key = bucket.find(f"files/store/batches/{batch}")[0]

@@ -19,7 +19,7 @@ from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL, find_mlflow_version
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def hospital(six_versions, tmp_path):
 
 def test_an_anchor_that_a_person_deleted_gives_its_place_to_the_champion(hospital):
     settings, store = hospital
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     assert (find_anchor(store), find_mlflow_version(client, "anchor")) == ("2", "2")
     client.delete_registered_model_alias(MODEL, "previous")
     client.delete_model_version(MODEL, "2")
@@ -68,7 +68,7 @@ def numbers(settings) -> list[str]:
 
 
 def models(settings) -> dict[str, Path]:
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     found = [client.get_logged_model(one.source.removeprefix("models:/")) for one in versions(client)]
     return {one.model_id: Path(one.artifact_location.removeprefix("file://")) for one in found}
 
@@ -99,7 +99,7 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert all(any(folder.rglob("*.keras")) for folder in left.values())
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
     assert load_bundle(settings, "2").version == "2"
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # their evaluations stay
     events = {one.version: one.is_gone for one in list_gate_events(store)}
     assert events == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)

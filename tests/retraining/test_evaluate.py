@@ -19,7 +19,7 @@ from bcd.evaluation.policy.policy import fit_policy
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.networks.build import build_network
 from bcd.networks.keras_files import load_network
-from bcd.patches import SnapshotId
+from bcd.patches import Hospital, PatientId, SlideId, SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained
@@ -110,7 +110,7 @@ def test_val_patients_with_complete_slides_fit_the_stage_of_neighbours(
 ) -> None:
     assert evaluated.policy.context is None
     assert all(evaluated.scores(split)["context_probability"].isna().all() for split in ("val", "test"))
-    whole = frozenset(("east", str(patient), "1") for patient in (0, 1, 2, 3, 9))
+    whole = frozenset((Hospital("east"), PatientId(str(patient)), SlideId("1")) for patient in (0, 1, 2, 3, 9))
     snapshot = replace(prepared.snapshot, complete=whole)
     graph = evaluated.folder.parent / "graph"
     known = evaluate_retrained(replace(prepared, snapshot=snapshot), graph, OPTIONS, tmp_path / "e", turns=8)

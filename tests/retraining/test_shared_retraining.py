@@ -17,7 +17,6 @@ from bcd.retraining.plan import Choice, Retraining, find_searched, read_choice, 
 from bcd.retraining.stages import evaluate_stage, find_trained, register_stage, train_stage
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.store import objects
 from bcd.store.objects import list_stored, put
 from bcd.training.ensemble import TrainedEnsemble, train_ensemble
 from bcd.training.loop import Training
@@ -28,11 +27,8 @@ TRAINING = TrainOptions(epochs=1, batch_size=8, min_train_patients=2, min_val_pa
 
 
 @pytest.fixture
-def homes(
-    machines: tuple[Settings, Settings], empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Settings, Settings]:
+def homes(machines: tuple[Settings, Settings], empty_database: Path, forgetful: None) -> tuple[Settings, Settings]:
     """Two homes with nothing but MLflow's tables."""
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
     for machine in machines:
         machine.mlflow.mkdir(parents=True)
         shutil.copy(empty_database, machine.mlflow / "mlflow.db")

@@ -27,7 +27,7 @@ from bcd.retraining.stages import (
 )
 from bcd.store.batches import read_batch_pixels
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 from bcd.training.ensemble import find_trained_ensemble
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 from bcd.training.predict import predict_logits
@@ -79,7 +79,7 @@ def bundle(shared_settings, retraining, trained):
 
 @pytest.fixture(scope="module")
 def client(shared_settings):
-    return open_client(shared_settings)
+    return open_mlflow_client(shared_settings)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def champion(shared_settings: Settings, register, make_hospital) -> Settings:
     for number, offset in ((1, 0), (2, 20)):
         snapshot = make_hospital(shared_settings, name=str(number), offset=offset, gate=0)
         register(shared_settings, "red", key=str(number), snapshot=snapshot.id)
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", "2")
+    open_mlflow_client(shared_settings).set_registered_model_alias(MODEL, "champion", "2")
     return shared_settings
 
 

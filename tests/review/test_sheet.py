@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.review.gather import Gathered, gather_unlabelled
 from bcd.review.sheet import write_review
 from bcd.store import tables
@@ -83,7 +84,12 @@ def test_each_patch_is_an_annotation_without_a_class_where_the_slide_is(
     store: Store, found: Gathered, tmp_path: Path
 ) -> None:
     with store.write() as connection:
-        store_frames(connection, "east", 1, [SlideFrame("whole", "5", Frame(0.5, 0.5, left=0, top=0))])
+        store_frames(
+            connection,
+            Hospital("east"),
+            1,
+            [SlideFrame(PatientId("whole"), SlideId("5"), Frame(0.5, 0.5, left=0, top=0))],
+        )
     write_review(store, tmp_path / "cut", "next", found.patches, found.stored)
     said = json.loads((tmp_path / "cut/slides/east-whole-5.geojson").read_text())
     numbers = {one["patient"]: one["number"] for one in pd.read_csv(tmp_path / "cut/patches.csv").to_dict("records")}

@@ -9,7 +9,7 @@ import pytest
 
 from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import Profiles
-from bcd.drift.state import Drift, Known
+from bcd.drift.state import UNTRUSTED, Drift, Known
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import score_patient
@@ -33,7 +33,7 @@ def box_of(html: str) -> str:
 
 
 def test_what_is_not_to_be_trusted_is_said_before_anything_else_in_red(report) -> None:
-    html = report(level="not to be trusted", foreign=False, reasons=("The delivery: pictures are unlike",))
+    html = report(level=UNTRUSTED, foreign=False, reasons=("The delivery: pictures are unlike",))
     assert box_of(html) == "drift red"
     assert html.index("Not to be relied on.") < html.index("Split:") < html.index("outcome at")
     assert "The delivery: pictures are unlike" in html
@@ -80,7 +80,7 @@ def test_the_delivery_of_a_patient_makes_the_report_say_so_and_is_compared_once(
     scored = score(store, bundle)
     kept = read_patient_drift(scored.folder)
     assert scored.drift == kept
-    assert (kept.state.level, kept.slides["5"].level) == ("not to be trusted", "not to be trusted")
+    assert (kept.state.level, kept.slides["5"].level) == (UNTRUSTED, UNTRUSTED)
     assert kept.delivery.patients == 1
     assert box_of(scored.report.read_text("utf-8")) == "drift red"
     [record] = list_drift(store)

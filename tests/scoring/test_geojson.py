@@ -11,7 +11,7 @@ import pytest
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.policy.policy import Policy
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.scoring.geojson import IN_CONTEXT, PREDICTED, write_geojson
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import score_patient
@@ -40,7 +40,7 @@ def scored(store, admitted, bundle):
 
 def cut_by_bcd(store) -> None:
     with store.write() as connection:
-        store_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
+        store_frames(connection, Hospital("east"), 1, [SlideFrame(PatientId("1001"), SlideId("5"), SCANNED)])
 
 
 def certifying(*certified: SimpleNamespace) -> Policy:

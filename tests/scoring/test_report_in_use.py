@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from browser import open_browser
 
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.outcome import OutcomeRule
@@ -350,6 +351,46 @@ def test_the_map_is_tapped_and_dragged_by_one_finger_and_left_to_the_page_where_
     assert found["moved"] == [found["tapped"][0], "0 0 250 200", "auto"]
     assert found["held"] == ["87.5 37.5 125 100", "none"]  # a second finger moves nothing
     assert [float(each) for each in found["dragged"][0].split()] == pytest.approx([97.5, 42.5, 125, 100], abs=0.2)
+
+
+def test_a_finger_on_the_glass_picks_a_patch_and_moves_what_is_zoomed(make_patches, make_report, tmp_path):
+    make_report(*scored(make_patches, GRID, columns=3))
+    with open_browser(tmp_path) as page:
+        page.open((tmp_path / "report.html").as_uri())
+        page.wait_for("the map", "document.querySelector('[data-zoom]:enabled') !== null")
+
+        def touch(*points):
+            script = "new DOMPoint({}, {}).matrixTransform(document.querySelector('.map').getScreenCTM()).toJSON()"
+            on_screen = [page.run(script.format(*at)) for at in points]
+            for kind, at in zip(["touchStart"] + ["touchMove"] * (len(points) - 1), on_screen, strict=True):
+                page.touch(kind, at["x"], at["y"])
+            page.touch("touchEnd")
+
+        page.run("document.querySelector('.map').scrollIntoView({block: 'end'})")
+        touch((175, 75))
+        assert re.match(r"x 101, y 1: .* 60\.0\s%", page.run("document.querySelector('.picked').textContent"))
+        page.run("document.querySelector('[data-zoom]').click()")
+        before = page.run("document.querySelector('.map').getAttribute('viewBox')"), page.run("scrollY")
+        touch((150, 110), (150, 100), (150, 90), (150, 80))
+        after = page.run("document.querySelector('.map').getAttribute('viewBox')"), page.run("scrollY")
+        assert float(after[0].split()[1]) == pytest.approx(float(before[0].split()[1]) + 30, abs=1)
+        assert after[1] == before[1]  # the page stays
+
+
+def test_what_has_the_focus_is_not_under_the_controls(make_patches, make_report, use):
+    found = use(
+        make_report(*scored(make_patches, GRID, columns=3)),
+        """
+        return [...document.querySelectorAll("#counts, .tools button:enabled, .map")].map(part => {
+          scrollTo(0, part.getBoundingClientRect().top + scrollY); // under them
+          (part.closest("[tabindex]") || part).focus();
+          const over = document.querySelector(".controls").getBoundingClientRect();
+          return [part.getBoundingClientRect().top, over.bottom];
+        });
+        """,
+    )
+    assert len(found) == 3
+    assert all(top >= bottom for top, bottom in found)
 
 
 def test_what_is_dragged_is_moved_by_buttons_too(make_patches, make_report, use):

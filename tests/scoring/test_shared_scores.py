@@ -16,7 +16,6 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.scoring.shadow import list_agreements, list_unshadowed, remove_shadow, score_in_shadow
 from bcd.settings import Settings
-from bcd.store import objects
 from bcd.store.bucket import Bucket
 from bcd.store.copies import follow_changes
 from bcd.store.ledger import list_ledger
@@ -27,11 +26,8 @@ OPTIONS = ScoreOptions()
 
 
 @pytest.fixture
-def stores(
-    machines: tuple[Settings, Settings], make_patches, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Store, Store]]:
+def stores(machines: tuple[Settings, Settings], make_patches, forgetful: None) -> Iterator[tuple[Store, Store]]:
     """The store as each machine opens it, with one patient."""
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
     with new_store(machines[0]) as one, open_store(machines[1]) as other:
         store_patches(one, *make_patches([(0, 0), (1, 0), (2, 1)], labels=[0, 1, 0]))
         yield one, other

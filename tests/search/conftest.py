@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from bcd.preprocessing.options import PrepareOptions
-from bcd.search import refit, trial, workers
+from bcd.search import workers
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
 from bcd.search.study import run_study
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
+from bcd.training import fit
 from bcd.training.options import TrainOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -79,8 +80,5 @@ def bench(monkeypatch: pytest.MonkeyPatch, jobs: list[Job]) -> Bench:
     bench = Bench(
         lambda number, seed, epoch: (0.9 - number / 100 if number > 1 else 0.8 - number / 10) + epoch / 1000
     )
-    monkeypatch.setattr(trial, "train_network", bench.train)
-    monkeypatch.setattr(refit, "train_network", bench.train)
-    monkeypatch.setattr(refit, "load_network", lambda path: path)
-    monkeypatch.setattr(refit, "predict_logits", bench.predict)
+    monkeypatch.setattr(fit, "train_network", bench.train)
     return bench

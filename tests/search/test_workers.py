@@ -152,7 +152,7 @@ def test_a_database_without_studies_or_that_is_away_is_named(settings: Settings)
         join_study(settings, "a-study", "trials", trials=1, hours=0.0, heartbeat_seconds=60)
     assert "study_url" in told.value.fix
     away = settings.model_copy(update={"study_url": "postgresql://bcd:secret@127.0.0.1:1/studies"})
-    with pytest.raises(BcdError, match=r"postgresql.*127\.0\.0\.1:1/studies cannot be opened") as told:
+    with pytest.raises(BcdError, match=r"postgresql.*127\.0\.0\.1:1/studies") as told:
         join_study(away, "a-study", "trials", trials=1, hours=0.0, heartbeat_seconds=60)
     assert "secret" not in str(told.value)
 
@@ -160,8 +160,8 @@ def test_a_database_without_studies_or_that_is_away_is_named(settings: Settings)
 def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert workers._share_machine(0, 1) == {}
-    shares = [workers._share_machine(place, 3) for place in range(3)]
+    assert workers.share_machine(0, 1) == {}
+    shares = [workers.share_machine(place, 3) for place in range(3)]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["2", "5", "2"]
     assert {share["TF_NUM_INTRAOP_THREADS"] for share in shares} == {"2"}
 

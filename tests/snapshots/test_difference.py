@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from patients import in_snapshot, list_patches
 
-from bcd.patches import SnapshotId
+from bcd.patches import Hospital, PatientId, SlideId, SnapshotId
 from bcd.snapshots.difference import Change, compare_snapshots
 from bcd.snapshots.freeze import Snapshot
 
@@ -67,7 +67,7 @@ def test_the_same_cell_of_two_hospitals_is_two_patches(snapshot: Snapshot) -> No
 
 
 def test_slides_that_became_complete_are_named(snapshot: Snapshot) -> None:
-    one, two = ("east", "0", "1"), ("east", "1", "1")
+    one, two = ((Hospital("east"), PatientId(patient), SlideId("1")) for patient in "01")
     earlier, later = replace(snapshot, complete=frozenset([one])), replace(snapshot, complete=frozenset([two]))
     difference = compare_snapshots(earlier, later)
     assert (difference.completed, difference.no_longer_complete) == (["east/1/1"], ["east/0/1"])

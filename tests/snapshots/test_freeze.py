@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import DamagedError, InsufficientEvidenceError, LeakageError, NotFoundError
-from bcd.patches import CANONICAL, lie_on, patient_keys
+from bcd.patches import CANONICAL, PatientId, SlideId, lie_on, patient_keys
 from bcd.settings import Settings
-from bcd.snapshots import rows
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
+from bcd.snapshots.rows import read_freezable_rows
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import hash_rows, read_batch_pixels
@@ -159,12 +159,11 @@ def test_a_missing_value_hashes_as_nothing() -> None:
     assert hash_rows(labels, ["label", "name"]) == hashlib.sha256(b"1\ta\n\t").hexdigest()
 
 
-def test_rows_are_put_together_from_pieces_in_which_other_names_occur(
-    snapshot: Snapshot, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "_CHUNK", 3)
-    again = freeze_snapshot(store, SplitOptions())
-    assert again.patches.equals(snapshot.patches)
+def test_rows_are_put_together_from_pieces_in_which_other_names_occur(snapshot: Snapshot, store: Store) -> None:
+    with store.read() as connection:
+        whole, pieces = (read_freezable_rows(connection, snapshot.protocol, chunk=chunk) for chunk in (100, 3))
+    assert len(pieces) == len(snapshot.patches)
+    assert pieces.equals(whole)
 
 
 def test_the_manifest_counts_by_split_class_hospital_batch_and_patient(store: Store, store_batch) -> None:
@@ -270,7 +269,7 @@ def test_a_catalog_that_leaks_is_not_frozen(store: Store, store_batch) -> None:
 
 def declare_complete(store: Store, patient: str) -> None:
     with store.write() as connection:
-        record_complete(connection, "east", 1, [CompleteSlide(patient, "5", "declared")])
+        record_complete(connection, "east", 1, [CompleteSlide(PatientId(patient), SlideId("5"), "declared")])
 
 
 def test_a_snapshot_knows_which_of_its_slides_are_complete(snapshot: Snapshot, store: Store) -> None:

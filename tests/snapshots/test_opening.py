@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
-import pandas as pd
 import pytest
 
 from bcd.errors import DamagedError, LeakageError
+from bcd.files import hash_file
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, snapshot_id
 from bcd.snapshots.splits import SplitOptions
@@ -51,20 +51,14 @@ def test_a_damaged_snapshot_is_refused_naming_it(
         load_snapshot(settings, snapshot.id)
 
 
-def test_a_snapshot_of_an_earlier_bcd_opens_and_leakage_in_it_is_refused(
-    snapshot: Snapshot, settings: Settings
-) -> None:
-    def write(patches: pd.DataFrame) -> str:
-        identity = snapshot_id("dealt", patches)
-        folder = settings.snapshots / identity
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        patches.to_parquet(folder / "patches.parquet", index=False)
-        (folder / "manifest.json").write_text(json.dumps({"id": identity, "protocol": "dealt", "counts": {}}))
-        return identity
-
-    assert load_snapshot(settings, write(snapshot.patches)).patches.equals(snapshot.patches)
+def test_leakage_in_a_whole_snapshot_is_refused_on_opening(snapshot: Snapshot, settings: Settings) -> None:
     leaky = snapshot.patches.copy()
     leaky.loc[0, "split"] = "test" if leaky.loc[0, "split"] == "train" else "train"
+    identity = snapshot_id("dealt", leaky)
+    folder = shutil.copytree(settings.snapshots / snapshot.id, settings.snapshots / identity)
+    leaky.to_parquet(folder / "patches.parquet", index=False)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"id": identity, "patches_sha256": hash_file(folder / "patches.parquet")}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(LeakageError, match="east/0"):
-        load_snapshot(settings, write(leaky))
+        load_snapshot(settings, identity)

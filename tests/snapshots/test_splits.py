@@ -150,7 +150,7 @@ def test_the_catalog_records_what_was_dealt_whatever_the_database(store: Store, 
     for batch in batches:
         store_batch(batch)
     deal_splits(store, SplitOptions())
-    keyed = [[("east", patient) for patient in batch] for batch in batches]
+    keyed = [[(Hospital("east"), PatientId(patient)) for patient in batch] for batch in batches]
     assert _recorded(store) == {patient: split for (_, patient), split in deal_patients(keyed, SplitOptions(), {})}
 
 
@@ -259,7 +259,7 @@ def test_shares_that_do_not_sum_to_one_are_refused() -> None:
 
 
 def test_a_patient_whose_label_a_model_asked_for_trains_or_is_kept_out() -> None:
-    batch = [("east" if number % 2 else "west", str(number)) for number in range(40)]
+    batch = [(Hospital("east" if number % 2 else "west"), PatientId(str(number))) for number in range(40)]
     asked = batch[:30]
     dealt = dict(deal_patients([batch], SplitOptions(), {}, asked=asked))
     assert {dealt[patient] for patient in asked} == {"train"}

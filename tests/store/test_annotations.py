@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bcd.errors import BcdError, NotFoundError
-from bcd.store.annotations import Annotations, kind_of, name_annotated_patch, read_annotation_file
+from bcd.store.annotations import Annotations, name_annotated_patch, read_annotation_file, read_annotation_kind
 
 RING = [[0, 0], [100, 0], [100, 100], [0, 100], [0, 0]]
 HOLE = [[10, 10], [20, 10], [20, 20], [10, 10]]
@@ -49,7 +49,7 @@ def read(tmp_path: Path):
     ],
 )
 def test_classes_that_are_understood_are_few(name: str, kind: str | None) -> None:
-    assert kind_of(name) == kind
+    assert read_annotation_kind(name) == kind
 
 
 @pytest.mark.parametrize(

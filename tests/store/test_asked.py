@@ -103,12 +103,12 @@ def test_one_bad_row_refuses_the_whole_list(store: Store, answer, line: str, mes
 
 def test_a_patient_who_evaluates_under_any_protocol_is_refused(store: Store, answer) -> None:
     record_split(store, "a", "gate", "leave-one-hospital-out:east")
-    with pytest.raises(BcdError, match=r"east/a is no train patient \(split gate\)"):
+    with pytest.raises(BcdError, match=r"east/a\b.*\bgate\b"):
         answer("a,5,51,51,1")
 
 
 def test_a_list_without_an_answer_is_refused(answer) -> None:
-    with pytest.raises(BcdError, match="empty in all 2 lines"):
+    with pytest.raises(BcdError, match=r"\b2 lines"):
         answer("a,5,51,51,", "a,5,101,51,")
 
 
@@ -153,7 +153,7 @@ def test_patches_that_were_classified_in_qupath_are_answers(store: Store, classi
 
 
 def test_classified_patches_of_a_test_patient_are_refused(store: Store, classify) -> None:
-    with pytest.raises(BcdError, match="east/t is no train patient"):
+    with pytest.raises(BcdError, match="east/t"):
         classify("t", "Benign", "Tumor")
     assert revisions(store) == []
 

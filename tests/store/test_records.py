@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+from bcd.drift.state import UNTRUSTED
 from bcd.patches import Hospital, PatientId, SnapshotId
 from bcd.store.decisions import (
     Decision,
@@ -96,7 +97,7 @@ def test_of_several_comparisons_of_a_delivery_with_a_bundle_the_latest_counts(st
             delivery, Hospital("east"), bundle, "admission", level, state, datetime(2026, 1, 2, tzinfo=UTC)
         )
 
-    first, again = found("d1", "bcd-idc/3", "fine"), found("d1", "bcd-idc/3", "not to be trusted")
+    first, again = found("d1", "bcd-idc/3", "fine"), found("d1", "bcd-idc/3", UNTRUSTED)
     other, newer = found("d2", "bcd-idc/3", "fine", foreign=True), found("d1", "bcd-idc/4", "unusual")
     for record in (first, other, again, newer):
         record_drift(store, record)

@@ -16,7 +16,7 @@ from bcd.admission.admit import admit
 from bcd.admission.release import release
 from bcd.admission.report import admission_report_path
 from bcd.errors import BcdError, NotFoundError, UnavailableError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import BatchId, Hospital, PatientId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import prepare_snapshot
 from bcd.retention.patients import erase_withdrawn
@@ -41,9 +41,8 @@ EAST, SIGN_OFF = Hospital("east"), SignOff("Mary", "test")
 
 
 @pytest.fixture
-def stores(machines: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Store]]:
+def stores(machines: tuple[Settings, Settings], forgetful: None) -> Iterator[tuple[Store, Store]]:
     """The store as each machine opens it."""
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
     with new_store(machines[0]) as one, open_store(machines[1]) as other:
         declare_hospital(one, "east", "pseudonyms", SIGN_OFF)
         yield one, other
@@ -171,8 +170,8 @@ class TestErasure:
         monkeypatch.setattr("bcd.gate.history.list_versions_with_verdicts", lambda _settings: [])
 
     @pytest.fixture
-    def batch(self, stores: tuple[Store, Store], delivery: Path) -> str:
-        batch = str(admit(stores[0], delivery, EAST).batch)
+    def batch(self, stores: tuple[Store, Store], delivery: Path) -> BatchId:
+        batch = BatchId(str(admit(stores[0], delivery, EAST).batch))
         open_pixels(stores[1].settings, batch)
         for number in range(2):
             folder = stores[0].settings.scores / "east" / "p3" / f"v{number}"
@@ -186,7 +185,7 @@ class TestErasure:
             (store.settings.prepared / "0").mkdir(parents=True)
         return batch
 
-    def check(self, stores: tuple[Store, Store], batch: str) -> None:
+    def check(self, stores: tuple[Store, Store], batch: BatchId) -> None:
         for store in stores:
             patches = list_stored_patches(store, EAST, PatientId("p2"))
             assert read_batch_pixels(store.settings, patches).any()
@@ -202,12 +201,12 @@ class TestErasure:
         held = {key.rpartition("/")[2] for key in bucket.find(f"files/store/batches/{batch}")}
         assert held == {file.sha256 for file in manifest.files.values()}  # no bytes of before
 
-    def test_by_a_machine_that_has_nothing_of_it_here(self, stores: tuple[Store, Store], batch: str) -> None:
+    def test_by_a_machine_that_has_nothing_of_it_here(self, stores: tuple[Store, Store], batch: BatchId) -> None:
         (done,) = erase_withdrawn(stores[1])
         assert done.erased == {batch: 4}
         self.check(stores, batch)
 
-    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
+    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: BatchId) -> None:
         def erase(_settings: Settings) -> None:
             erase_withdrawn(stores[1])
 

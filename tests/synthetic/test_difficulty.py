@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from bcd.patches import PATCH_PIXELS, PatchName
 from bcd.synthetic.hospital import cut_drawn_slide
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 from bcd.synthetic.slide import draw_synthetic_slide
 
 Members = dict[str, NDArray[np.uint8]]
@@ -18,7 +18,7 @@ def test_colour_alone_says_something_but_not_enough() -> None:
 
     colours, labels, patients = [], [], []
     options = HospitalOptions(seed=2, patients=24, large_patients=0, small_patches=40)
-    for number, patient in enumerate(draw_patients(options)):
+    for number, patient in enumerate(draw_synthetic_patients(options)):
         for patch in cut_drawn_slide(patient, draw_synthetic_slide(patient)):
             colours.append([*patch.pixels.mean((0, 1)), *patch.pixels.std((0, 1))])
             labels.append(patch.name.label)

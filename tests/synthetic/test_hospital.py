@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bcd.patches import PATCH_PIXELS, PatchName, is_on_grid
 from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 
 Members = dict[str, NDArray[np.uint8]]
 TINY = HospitalOptions(seed=5, patients=3, large_patients=1, small_patches=9, large_patches=16)
@@ -84,7 +84,7 @@ def test_both_labels_are_there_and_some_patients_have_no_tumour(names: list[Patc
 
 
 def test_every_patient_comes_in_one_delivery_and_large_ones_come_in_both(tmp_path: Path) -> None:
-    patients = draw_patients(HospitalOptions(patients=12, large_patients=2))
+    patients = draw_synthetic_patients(HospitalOptions(patients=12, large_patients=2))
     assert Counter(patient.delivery for patient in patients) == {1: 9, 2: 5}
     large = [patient for patient in patients if patient.width > 1000]
     assert {patient.delivery for patient in large} == {1, 2}
@@ -92,7 +92,7 @@ def test_every_patient_comes_in_one_delivery_and_large_ones_come_in_both(tmp_pat
 
 
 def test_the_default_hospital_has_slides_of_the_agreed_sizes() -> None:
-    patients = draw_patients(HospitalOptions())
+    patients = draw_synthetic_patients(HospitalOptions())
     edges = sorted(max(patient.width, patient.height) for patient in patients)
     assert len(patients) == 102
     assert all(2000 <= edge <= 2700 for edge in edges[-2:])

@@ -8,22 +8,24 @@ import pytest
 from bcd.synthetic.hospital import cut_drawn_slide
 from bcd.synthetic.nuclei import draw_nuclei, stamp_nuclei
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import Patient, draw_patients
-from bcd.synthetic.slide import Slide, draw_synthetic_slide
+from bcd.synthetic.patient import DrawnPatient, draw_synthetic_patients
+from bcd.synthetic.slide import DrawnSlide, draw_synthetic_slide
 from bcd.synthetic.texture import fibres, smooth_noise, spread_texture_points
 
 
 @pytest.fixture(scope="module")
-def patient() -> Patient:
-    return next(p for p in draw_patients(HospitalOptions(seed=4, patients=4)) if p.character.tumour and not p.is_cut)
+def patient() -> DrawnPatient:
+    return next(
+        p for p in draw_synthetic_patients(HospitalOptions(seed=4, patients=4)) if p.character.tumour and not p.is_cut
+    )
 
 
 @pytest.fixture(scope="module")
-def slide(patient: Patient) -> Slide:
+def slide(patient: DrawnPatient) -> DrawnSlide:
     return draw_synthetic_slide(patient)
 
 
-def test_background_is_near_white_and_tissue_is_pink_or_purple(slide: Slide) -> None:
+def test_background_is_near_white_and_tissue_is_pink_or_purple(slide: DrawnSlide) -> None:
     glass, tissue = slide.image[~slide.tissue], slide.image[slide.tissue]
     assert np.median(glass, axis=0).min() > 225
     red, green, blue = np.median(tissue, axis=0)
@@ -31,19 +33,19 @@ def test_background_is_near_white_and_tissue_is_pink_or_purple(slide: Slide) -> 
     assert slide.image.dtype == np.uint8
 
 
-def test_the_invaded_region_is_darker_in_red_than_the_rest_of_the_tissue(slide: Slide) -> None:
+def test_the_invaded_region_is_darker_in_red_than_the_rest_of_the_tissue(slide: DrawnSlide) -> None:
     red = slide.image[..., 0]
     assert red[slide.tumour].mean() < red[slide.tissue & ~slide.tumour].mean()
 
 
-def test_a_patient_without_a_tumour_has_no_positive_patch(patient: Patient) -> None:
+def test_a_patient_without_a_tumour_has_no_positive_patch(patient: DrawnPatient) -> None:
     free = dataclasses.replace(patient, character=dataclasses.replace(patient.character, tumour=0.0))
     slide = draw_synthetic_slide(free)
     assert not slide.tumour.any()
     assert {patch.name.label for patch in cut_drawn_slide(free, slide)} == {0}
 
 
-def test_patches_are_the_slide_cut_along_the_grid(patient: Patient, slide: Slide) -> None:
+def test_patches_are_the_slide_cut_along_the_grid(patient: DrawnPatient, slide: DrawnSlide) -> None:
     patches = cut_drawn_slide(patient, slide)
     for patch in patches:
         y, x = patch.name.y - 1, patch.name.x - 1

@@ -18,7 +18,7 @@ from bcd.bundle.registry import Bundle, load_bundle
 from bcd.settings import Settings
 from bcd.tracking import store
 from bcd.tracking.moved import mlflow_artifacts_address, rewrite_mlflow_addresses
-from bcd.tracking.store import EXPERIMENT, mlflow_database_url, open_client, start_run
+from bcd.tracking.store import EXPERIMENT, mlflow_database_url, open_mlflow_client, start_run
 
 PATCHES = np.full((3, 50, 50, 3), 200, np.uint8)
 ADDRESSES = {
@@ -96,7 +96,7 @@ def test_a_copied_home_works_and_leaves_the_old_one_alone(
 
     here = load_bundle(moved, "1")
     again = register(moved, "green", key="green")
-    gather_card_facts(moved, here.record, open_client(moved).get_model_version("bcd-idc", "1").run_id)
+    gather_card_facts(moved, here.record, open_mlflow_client(moved).get_model_version("bcd-idc", "1").run_id)
 
     assert here.score(PATCHES).equals(bundle.score(PATCHES))
     assert [path for path in opened if str(odd_home.home) in path or odd_home.home.as_uri() in path] == []
@@ -136,7 +136,7 @@ def test_a_home_that_stays_where_it_is_is_not_written(
 ) -> None:
     monkeypatch.setattr(store, "_ready", {})
     before = (odd_home.mlflow / "mlflow.db").read_bytes()
-    open_client(odd_home)
+    open_mlflow_client(odd_home)
     assert (odd_home.mlflow / "mlflow.db").read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from bcd.tracking.store import (
     end_killed_mlflow_runs,
     experiment_id,
     lock_mlflow,
-    open_client,
+    open_mlflow_client,
     own_mlflow_store,
     start_run,
 )
@@ -47,11 +47,11 @@ def run(settings):
 
 
 def read(settings, run_id):
-    return open_client(settings).get_run(run_id)
+    return open_mlflow_client(settings).get_run(run_id)
 
 
 def runs(settings, kind):
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     return client.search_runs([experiment_id(client)], f"tags.`bcd.kind` = '{kind}'")
 
 
@@ -220,7 +220,7 @@ def test_epochs_logged_again_after_a_kill_are_not_doubled(settings, run):
     run.log_history(history)
     run.log_history(history)
 
-    found = open_client(settings).get_metric_history(run.id, "loss")
+    found = open_mlflow_client(settings).get_metric_history(run.id, "loss")
     assert [(metric.step, metric.value) for metric in found] == [(1, 0.5), (2, 0.4)]
     assert "epoch" not in read(settings, run.id).data.metrics
 

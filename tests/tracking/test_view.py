@@ -6,13 +6,13 @@ import json
 
 from bcd.settings import Settings
 from bcd.tracking import store
-from bcd.tracking.origin import started_from, without_link
-from bcd.tracking.store import experiment_id, open_client, start_run
+from bcd.tracking.origin import started_from, strip_mlflow_link
+from bcd.tracking.store import experiment_id, open_mlflow_client, start_run
 from bcd.tracking.view import view_page
 
 
 def read_views(settings: Settings) -> dict[str, dict[str, object]]:
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     tags = client.get_experiment(experiment_id(client)).tags
     prefix = "mlflow.sharedViewState."
     return {tag.removeprefix(prefix): json.loads(value) for tag, value in tags.items() if tag.startswith(prefix)}
@@ -33,7 +33,7 @@ def test_runs_of_the_gate_are_a_view_of_their_own(settings: Settings) -> None:
         start_run(settings, key="a", name="retrain", kind="retrain"),
         start_run(settings, key="b", name="gate", kind="gate"),
     ):
-        client = open_client(settings)
+        client = open_mlflow_client(settings)
         found = {
             name: [
                 run.info.run_name for run in client.search_runs([experiment_id(client)], str(view["searchFilter"]))
@@ -59,7 +59,7 @@ def test_runs_are_compared_by_what_matters_and_trials_are_not_folded_away(settin
 
 
 def test_a_view_that_was_changed_by_hand_or_by_an_older_bcd_is_set_right(settings: Settings, monkeypatch) -> None:
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     wanted = read_views(settings)
     client.set_experiment_tag(experiment_id(client), "mlflow.sharedViewState.gate", "{}")
     monkeypatch.setattr(store, "_ready", {})
@@ -80,6 +80,6 @@ def test_a_view_of_charts_opens_on_them() -> None:
 def test_a_note_links_to_what_started_the_run_and_can_be_read_without(settings: Settings) -> None:
     with start_run(settings, key="a", name="n", kind="train") as run, started_from("http://127.0.0.1:4200/runs/1"):
         run.describe("The default stays.")
-    note = open_client(settings).get_run(run.id).data.tags["mlflow.note.content"]
+    note = open_mlflow_client(settings).get_run(run.id).data.tags["mlflow.note.content"]
     assert note.endswith("(http://127.0.0.1:4200/runs/1)")
-    assert without_link(note) == "The default stays."
+    assert strip_mlflow_link(note) == "The default stays."

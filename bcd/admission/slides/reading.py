@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
@@ -326,7 +327,7 @@ def _lay_on(background: tuple[int, int, int], pixels: NDArray[np.uint8]) -> NDAr
     return np.asarray(np.rint(colours * opacity + np.asarray(background) * (1 - opacity)), dtype=np.uint8)
 
 
-def _import_openslide() -> Any:
+def _import_openslide() -> ModuleType:
     try:
         import openslide
     except ModuleNotFoundError as error:  # openslide-python's own, where its library is missing, too

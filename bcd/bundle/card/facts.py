@@ -14,8 +14,8 @@ from bcd.errors import DamagedError, NotFoundError
 from bcd.evaluation.evaluation import Evaluation
 from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot
-from bcd.tracking.origin import without_link
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.origin import strip_mlflow_link
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +70,7 @@ class CardFacts:
 
 def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> CardFacts:
     """Gathers the facts of a bundle from the registry and the store."""
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     snapshot = None
     with suppress(NotFoundError, DamagedError):  # deleted since, or of another store
         snapshot = load_snapshot(settings, record.snapshot)
@@ -81,7 +81,7 @@ def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> 
         return CardFacts(
             record=record,
             run=run_id,
-            note=without_link(tags.get("mlflow.note.content", "")),
+            note=strip_mlflow_link(tags.get("mlflow.note.content", "")),
             compute=_read_compute(client, run_id),
             evaluation=Evaluation.model_validate_json(evaluation.read_text()) if evaluation else None,
             snapshot=snapshot,

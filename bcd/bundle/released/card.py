@@ -12,7 +12,7 @@ from bcd.bundle.released.figures import Figures, Yardstick, read_released_figure
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import METRIC_NAMES, Table, certified_threshold_table, threshold_parts
-from bcd.formats import NOT_AVAILABLE, format_count, format_estimate, format_share
+from bcd.formats import NOT_AVAILABLE, format_count, format_estimate, format_share, format_signed
 from bcd.training.ensemble import describe_ensemble
 
 OF_THE_RECIPE = (
@@ -169,7 +169,7 @@ def _make_context(record: BundleRecord, figures: Figures) -> list[Section]:
             f"{slide.patches:,}",
             format_share(slide.positive, slide.patches),
             *(
-                f"{gain.alone:.3f}, {gain.plain - gain.alone:+.3f}, {gain.fitted - gain.alone:+.3f}"
+                f"{gain.alone:.3f}, " + ", ".join(format_signed(by - gain.alone) for by in (gain.plain, gain.fitted))
                 for gain in (slide.auroc, slide.best_f1)
             ),
         ]
@@ -212,7 +212,7 @@ def _make_robustness(figures: Figures) -> list[Section]:
     if not figures.robustness:
         return []
     rows = [
-        [shift.name, f"{shift.auroc:.3f}", f"{shift.loss:+.3f}", f"{shift.calibration_error:.3f}"]
+        [shift.name, f"{shift.auroc:.3f}", format_signed(shift.loss), f"{shift.calibration_error:.3f}"]
         for shift in figures.robustness
     ]
     caption = "Out-of-fold patches, changed. AUROC is the mean over patients."

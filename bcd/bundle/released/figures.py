@@ -18,7 +18,7 @@ class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Facts):
+class TrainingSource(_Facts):
     """Data that the model was trained on.
 
     Attributes:
@@ -74,7 +74,7 @@ class Shift(_Facts):
     calibration_error: float
 
 
-class Gain(_Facts):
+class ContextGain(_Facts):
     """One figure of a slide's patches, scored in three ways.
 
     Attributes:
@@ -102,8 +102,8 @@ class SlideInContext(_Facts):
     title: str
     patches: int
     positive: int
-    auroc: Gain
-    best_f1: Gain
+    auroc: ContextGain
+    best_f1: ContextGain
 
 
 class Figures(_Facts):
@@ -125,7 +125,7 @@ class Figures(_Facts):
         pictures: PNG files beside the figures, by name, each with the sentence that says what it shows.
     """
 
-    data: Source
+    data: TrainingSource
     recipe: list[str]
     folds: int
     recipes_tried: int

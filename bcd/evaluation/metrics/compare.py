@@ -14,7 +14,7 @@ import numpy as np
 from bcd.errors import BcdError
 from bcd.evaluation.metrics.estimates import Difference
 from bcd.evaluation.metrics.intervals import Array, Interval, interval, metric_of_sample
-from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage
+from bcd.evaluation.metrics.metrics import Resampled, find_metric_patches, measure_leverage
 from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.patches import CELL, SLIDE
@@ -58,7 +58,7 @@ def _difference(metric: str, a: Resampled, b: Resampled, same: bool) -> Differen
         return b.values(metric, weights) - a.values(metric, weights)
 
     value = metric_of_sample(statistic, len(a.sample.patients))
-    patches: Array = basis(metric, a.tallies)
+    patches: Array = find_metric_patches(metric, a.tallies)
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
     ends: Interval = (None, None, 0)
     if n_patches >= a.options.min_patches and n_patients >= a.options.min_patients and not np.isnan(value):

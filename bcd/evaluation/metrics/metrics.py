@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval, metric_of_sample
 from bcd.evaluation.metrics.ranking import (
-    Steps,
+    RankedSteps,
     auroc,
     average_precision,
     concordance,
@@ -64,7 +64,7 @@ METRICS = ("auroc", "auprc", *RATES)
 _BOTH_CLASSES = ("auroc", "auprc", "balanced_accuracy")
 
 
-def basis(metric: str, t: Tallies) -> Array:
+def find_metric_patches(metric: str, t: Tallies) -> Array:
     """Patches that a metric rests on, by patient: a rate's denominator, or the rarer class (by patients)."""
     if metric in _BOTH_CLASSES:
         rank = [(np.count_nonzero(patches), patches.sum()) for patches in (t.positive, t.negative)]
@@ -87,7 +87,7 @@ def measure_leverage(metric: str, t: Tallies) -> Array:
     if metric in _BOTH_CLASSES and t.positive.any() and t.negative.any():
         shares: Array = t.positive / t.positive.sum() + t.negative / t.negative.sum()
         return shares / 2 * float(t.n.sum())
-    return basis(metric, t)
+    return find_metric_patches(metric, t)
 
 
 def ratio(part: Array, whole: Array) -> Statistic:
@@ -139,7 +139,7 @@ class Resampled:
         return cls(sample, tally_by_patient(sample), concordance(sample), weights, options)
 
     @cached_property
-    def steps(self) -> Steps:
+    def steps(self) -> RankedSteps:
         """The patches by falling probability."""
         return count_ranking_steps(self.sample)
 
@@ -170,7 +170,9 @@ class Resampled:
             return self.values(metric, weights)
 
         leverage = measure_leverage(metric, self.tallies)
-        return make_estimate(statistic, self.weights, basis(metric, self.tallies), self.options, leverage=leverage)
+        return make_estimate(
+            statistic, self.weights, find_metric_patches(metric, self.tallies), self.options, leverage=leverage
+        )
 
     def patient_macro(self) -> dict[str, Estimate]:
         """Returns every metric as the mean over the patients that have it, whatever their size."""

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic
-from bcd.evaluation.metrics.metrics import Resampled, basis, make_estimate, measure_leverage, ratio
+from bcd.evaluation.metrics.metrics import Resampled, find_metric_patches, make_estimate, measure_leverage, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import Tallies, tally_by_patient
@@ -84,7 +84,11 @@ def at_prevalence(resampled: Resampled, prevalence: float) -> AtPrevalence:
     statistics["brier"] = _brier_at_prevalence(resampled.sample, t, prevalence)
     metrics = {
         name: make_estimate(
-            statistic, resampled.weights, basis(name, t), resampled.options, leverage=_leverage_at_prevalence(t)
+            statistic,
+            resampled.weights,
+            find_metric_patches(name, t),
+            resampled.options,
+            leverage=_leverage_at_prevalence(t),
         )
         for name, statistic in statistics.items()
     }

@@ -74,7 +74,7 @@ def aurocs_by_patient(sample: Sample) -> Array:
 
 
 @dataclass(frozen=True)
-class Steps:
+class RankedSteps:
     """Patches counted by patient and step of falling probability; equal probabilities share a step.
 
     Attributes:
@@ -88,7 +88,7 @@ class Steps:
     tied: NDArray[np.bool_]
 
 
-def count_ranking_steps(sample: Sample, most: int = 4096) -> Steps:
+def count_ranking_steps(sample: Sample, most: int = 4096) -> RankedSteps:
     """Counts a sample's patches by patient and step.
 
     Args:
@@ -111,10 +111,10 @@ def count_ranking_steps(sample: Sample, most: int = 4096) -> Steps:
         counts = np.bincount(sample.patient * n_steps + step, weights=weights, minlength=n_patients * n_steps)
         return counts.reshape(n_patients, n_steps).astype(np.float64)
 
-    return Steps(count(sample.positive), count(None), members <= 1)
+    return RankedSteps(count(sample.positive), count(None), members <= 1)
 
 
-def average_precision(steps: Steps, weights: Array) -> Array:
+def average_precision(steps: RankedSteps, weights: Array) -> Array:
     """Average precision (AUPRC without interpolation) of each resample; tied patches are taken together.
 
     Exact where every step is of one probability. In other steps the classes are taken as evenly mixed, which is off

@@ -67,7 +67,7 @@ class RiskCoverage(BaseModel):
 
 
 @dataclass(frozen=True)
-class Steps:
+class ConfidenceSteps:
     """What is confident and wrong from each confidence on, by patient.
 
     Attributes:
@@ -116,7 +116,7 @@ def risk_coverage(resampled: Resampled) -> RiskCoverage:
     )
 
 
-def make_confidence_steps(sample: Sample, steps: int = STEPS) -> Steps:
+def make_confidence_steps(sample: Sample, steps: int = STEPS) -> ConfidenceSteps:
     """Counts what is confident and wrong from each confidence on.
 
     Args:
@@ -129,7 +129,7 @@ def make_confidence_steps(sample: Sample, steps: int = STEPS) -> Steps:
         spread = np.sort(sure)[::-1][np.linspace(0, len(sure), steps + 1).round().astype(np.intp)[1:] - 1]
         levels = np.unique(spread)[::-1]
     step = np.searchsorted(-levels, -sure, side="left")
-    return Steps(
+    return ConfidenceSteps(
         confidence=levels,
         confident=_cumulate(sample, step, len(levels), np.ones(len(sure), dtype=bool)),
         wrong=_cumulate(sample, step, len(levels), is_idc(sample.probability) != sample.positive),

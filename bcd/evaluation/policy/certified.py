@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import Array
 from bcd.evaluation.options import EvaluateOptions
-from bcd.options import Probability
+from bcd.options import Probability, Share
 
 STAKE = 0.97
 """Share of the largest possible bet: at 1, a single patient of whom all is wrong would rule out any certificate.
@@ -46,7 +46,7 @@ _FIRST = 3  # the sequence begins at confidence 1 - target / 3
 _STEP = 0.05  # of the sequence, in log odds of the confidence
 _ALMOST_ONE = 1 - 1e-9
 
-ByPatient = Callable[[float], tuple[Array, Array]]
+ByPatient = Callable[[Probability], tuple[Array, Array]]
 """Takes a confidence; returns confident patches that are wrong, and all confident ones, both of shape (patients,)."""
 
 
@@ -69,16 +69,16 @@ class CertifiedThreshold(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    target_error: float
-    confidence: float
+    target_error: Probability
+    confidence: Probability
     threshold: Probability | None
     n_patients: int
     patients_needed: int
-    tested: float
-    error: float | None
-    bound: float | None
-    error_pooled: float | None
-    coverage: float
+    tested: Probability
+    error: Probability | None
+    bound: Probability | None
+    error_pooled: Probability | None
+    coverage: Share
     patients: int
 
     @property
@@ -91,7 +91,9 @@ class CertifiedThreshold(BaseModel):
         return f"not certifiable with {self.n_patients} patients ({reason})"
 
 
-def certify_threshold(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
+def certify_threshold(
+    target: Probability, by_patient: ByPatient, n_patches: int, confidence: Probability
+) -> CertifiedThreshold:
     """Finds the smallest threshold that keeps the error at or under `target`, if one can be certified.
 
     Args:
@@ -147,7 +149,7 @@ def certify_targets(
     )
 
 
-def threshold_sequence(target: float) -> list[float]:
+def threshold_sequence(target: Probability) -> list[Probability]:
     """Returns the confidences to be tested for a target error, from strict to loose; they depend on nothing else."""
     first = 1 - target / _FIRST
     odds = np.append(np.arange(math.log(first / (1 - first)), 0, -_STEP), 0)
@@ -159,7 +161,7 @@ def shares(wrong: Array, confident: Array) -> Array:
     return np.asarray(wrong[confident > 0] / confident[confident > 0])
 
 
-def upper_bound(share: Array, confidence: float) -> float:
+def upper_bound(share: Array, confidence: Probability) -> Probability:
     """Returns the upper bound of the mean of values in [0, 1] that independent patients have.
 
     Args:
@@ -176,6 +178,6 @@ def upper_bound(share: Array, confidence: float) -> float:
     return float(brentq(excess, float(share.mean()), _ALMOST_ONE, xtol=1e-12)) if share.mean() < 1 else 1.0
 
 
-def patients_needed(target: float, confidence: float) -> int:
+def patients_needed(target: Probability, confidence: Probability) -> int:
     """Returns how many patients it takes to certify a target error if no confident patch of theirs is wrong."""
     return math.ceil(math.log(1 / (1 - confidence)) / math.log1p(STAKE * target / (1 - target)))

@@ -13,7 +13,7 @@ from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.report.curves import draw_risk_coverage, draw_roc_and_precision
-from bcd.evaluation.report.forest import draw_patients
+from bcd.evaluation.report.forest import draw_patient_forest
 from bcd.evaluation.report.reliability import draw_confusion, draw_reliability
 from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation
 from bcd.formats import NOT_AVAILABLE, format_estimate, format_level
@@ -66,7 +66,7 @@ def draw_evaluation(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) 
     draw_confusion(evaluation, paths["confusion"])
     draw_risk_coverage(evaluation, paths["risk-coverage"])
     draw_thresholds(evaluation, paths["thresholds"])
-    draw_patients(evaluation, paths["patients"])
+    draw_patient_forest(evaluation, paths["patients"])
     return paths
 
 

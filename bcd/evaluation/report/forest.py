@@ -19,7 +19,7 @@ _MOST_PATIENTS = 40
 """Patients shown by name; of more, those with the lowest accuracy."""
 
 
-def draw_patients(evaluation: Evaluation, path: Path) -> None:
+def draw_patient_forest(evaluation: Evaluation, path: Path) -> None:
     """Draws AUROC and accuracy of each patient below those of the sample, seen in several ways."""
     shown = sorted(evaluation.per_patient, key=lambda row: row.accuracy)[:_MOST_PATIENTS]
     all_shown = len(shown) == evaluation.n_patients

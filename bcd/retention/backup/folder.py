@@ -35,7 +35,7 @@ def _require_inside(path: str) -> str:
     return path
 
 
-class StoredFile(BaseModel):
+class BackupFile(BaseModel):
     """A file of a backup.
 
     Attributes:
@@ -53,7 +53,7 @@ class StoredFile(BaseModel):
     mtime_ns: int
 
 
-class Manifest(BaseModel):
+class BackupManifest(BaseModel):
     """A backup.
 
     Attributes:
@@ -74,7 +74,7 @@ class Manifest(BaseModel):
     made_at: datetime
     elsewhere: list[str]
     key: str | None
-    files: list[StoredFile]
+    files: list[BackupFile]
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class BackupFolder:
         """Returns the names of the backups, oldest first."""
         return sorted(path.stem for path in (self.root / "backups").glob("[!.]*.json"))
 
-    def read(self, name: str | None = None) -> Manifest:
+    def read(self, name: str | None = None) -> BackupManifest:
         """Reads a backup; by default the last.
 
         Raises:
@@ -126,7 +126,7 @@ class BackupFolder:
             raise NotFoundError(f"{self.root} has no backup {name}.", f"Name one of them: {', '.join(names)}.")
         path = self.root / "backups" / f"{name or names[-1]}.json"
         try:
-            manifest = Manifest.model_validate_json(path.read_bytes())
+            manifest = BackupManifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise DamagedError(
                 f"The manifest {path} is damaged ({error.error_count()} faults), or a newer bcd made it.",
@@ -138,7 +138,7 @@ class BackupFolder:
             )
         return manifest
 
-    def write(self, manifest: Manifest) -> None:
+    def write(self, manifest: BackupManifest) -> None:
         """Completes a backup."""
         with whole_file(self.root / "backups" / f"{manifest.name}.json") as partial:
             partial.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")

@@ -45,7 +45,7 @@ from bcd.files import keep_file, lock_file, partial_folder
 from bcd.gate.promotion import LOCK as PROMOTION
 from bcd.progress import Advance, track_progress
 from bcd.retention import LOCK
-from bcd.retention.backup.folder import FORMAT, BackupFolder, Manifest, StoredFile
+from bcd.retention.backup.folder import FORMAT, BackupFile, BackupFolder, BackupManifest
 from bcd.store.catalog import BUSY_SECONDS
 from bcd.store.copies import follow_changes
 from bcd.store.objects import list_objects
@@ -77,7 +77,7 @@ class Backup:
         new_bytes: Bytes of these.
     """
 
-    manifest: Manifest
+    manifest: BackupManifest
     new_files: int
     new_bytes: int
 
@@ -162,7 +162,7 @@ class _Copier:
         self._partial = partial
         self._deliveries = deliveries
         self._known = {file.path: file for file in folder.read().files} if folder.names() else {}
-        self._files: list[StoredFile] = []
+        self._files: list[BackupFile] = []
         self._new: list[int] = []
 
     def run(self, store: Store) -> Backup:
@@ -183,7 +183,7 @@ class _Copier:
         if self._settings.store_url:
             self._copy_from_store(begun)
         elsewhere = [*_databases_elsewhere(self._settings), *self._state_deliveries()]
-        manifest = Manifest(
+        manifest = BackupManifest(
             format=FORMAT,
             bcd=__version__,
             home=str(home),
@@ -229,7 +229,7 @@ class _Copier:
                 changed = int(begun.timestamp() * 1e9)
                 if self._folder.holds(each.file.sha256, each.file.size):
                     self._files.append(
-                        StoredFile(path=self._name(each.path), mtime_ns=changed, **each.file.model_dump())
+                        BackupFile(path=self._name(each.path), mtime_ns=changed, **each.file.model_dump())
                     )
                 else:
                     each.fetch(fetched)
@@ -241,7 +241,7 @@ class _Copier:
         digest, size, is_new = self._folder.add(source, self._partial, advance)
         if is_new:
             self._new.append(size)
-        self._files.append(StoredFile(path=self._name(path), sha256=digest, size=size, mtime_ns=changed))
+        self._files.append(BackupFile(path=self._name(path), sha256=digest, size=size, mtime_ns=changed))
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._settings.home).as_posix()

@@ -27,7 +27,7 @@ from bcd.errors import BcdError, DamagedError, UnavailableError
 from bcd.files import keep_folder, partial_folder
 from bcd.formats import format_some
 from bcd.progress import track_progress
-from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_into_backup
+from bcd.retention.backup.folder import BackupFile, BackupFolder, BackupManifest, copy_into_backup
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.store import Store, open_store
@@ -47,7 +47,7 @@ class Restored:
         withdrawals: Number of withdrawals from after the backup that were recorded in it.
     """
 
-    manifest: Manifest
+    manifest: BackupManifest
     withdrawals: int
 
 
@@ -104,9 +104,9 @@ def _require_room(parent: Path, needed: int) -> None:
         )
 
 
-def _copy_files(folder: BackupFolder, manifest: Manifest, home: Path) -> None:
+def _copy_files(folder: BackupFolder, manifest: BackupManifest, home: Path) -> None:
     """Copies every file of a backup, and names those that are not what they were."""
-    damaged: list[StoredFile] = []
+    damaged: list[BackupFile] = []
     with track_progress("Restoring files", total=manifest.size) as advance:
         for file in manifest.files:
             path = home / file.path
@@ -129,7 +129,7 @@ def _copy_files(folder: BackupFolder, manifest: Manifest, home: Path) -> None:
         )
 
 
-def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Path) -> int:
+def _apply_later_withdrawals(folder: BackupFolder, manifest: BackupManifest, home: Path) -> int:
     """Records in the restored catalog who was withdrawn after its backup, and returns how many that were."""
     catalog = home / _CATALOG
     later = folder.names()[-1]

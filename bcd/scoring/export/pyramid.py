@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.patches import PATCH_PIXELS
+from bcd.patches import PATCH_PIXELS, SlideId
 from bcd.scoring.mosaic import find_grid_place, require_drawable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Pyramid:
         self._patches, self._draw = patches, draw
         self._columns, self._rows = find_grid_place(patches["x"]), find_grid_place(patches["y"])
         across, down = (int(places.max()) + 1 for places in (self._columns, self._rows))
-        require_drawable(str(patches["slide"].iloc[0]), down, across)
+        require_drawable(SlideId(str(patches["slide"].iloc[0])), down, across)
         width, height = across * PATCH_PIXELS, down * PATCH_PIXELS
         deepest = max(0, (max(width, height) - 1) // TILE).bit_length()
         self.sizes = [(max(width >> level, 1), max(height >> level, 1)) for level in range(deepest + 1)]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from bcd.drift.patient import read_patient_drift
 from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError, NotFoundError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES, ScoringBundle, Subject
+from bcd.scoring.result import SCORES, Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class ScoredPatient:
         read: Reads the pixels of rows of `scores`, (n, 50, 50, 3) uint8.
         frames: Of the slides that bcd cut itself.
         options: Level, outcome and colours.
-        drift: How the patient compares with whom the bundle knows; None where nobody compared.
+        drift: How the patient compares with whom the bundle knows.
     """
 
     hospital: Hospital
@@ -49,11 +50,11 @@ class ScoredPatient:
     content: str
     at: datetime
     scores: pd.DataFrame
-    slides: tuple[str, ...]
+    slides: tuple[SlideId, ...]
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
-    frames: Mapping[str, Frame]
+    frames: Mapping[SlideId, Frame]
     options: ScoreOptions
-    drift: Drift | None
+    drift: Drift
 
     @classmethod
     def of(cls, folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
@@ -72,24 +73,24 @@ class ScoredPatient:
             read=subject.read,
             frames=subject.frames,
             options=options,
-            drift=None if drift is None else drift.state,
+            drift=drift.state,
         )
 
     @property
     def caution(self) -> str:
         """What stands before everything else that is said of the scores; empty where nothing does."""
-        return "Not to be relied on. " if self.drift is not None and self.drift.level == UNTRUSTED else ""
+        return "Not to be relied on. " if self.drift.level == UNTRUSTED else ""
 
     @property
     def key(self) -> str:
         """The patient in one word."""
         return f"{self.hospital}/{self.patient}"
 
-    def of_slide(self, slide: str) -> pd.DataFrame:
+    def of_slide(self, slide: SlideId) -> pd.DataFrame:
         """Returns the scores of the patches of a slide."""
         return self.scores[self.scores["slide"] == slide].reset_index(drop=True)
 
-    def choose(self, slides: Sequence[str]) -> ScoredPatient:
+    def choose(self, slides: Sequence[SlideId]) -> ScoredPatient:
         """Returns the patient with these slides only; none named: with all.
 
         Raises:
@@ -131,7 +132,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         )
     with in_use(store.settings, store.settings.home / entry.folder) as folder:
         drift, scores = read_patient_drift(folder), pd.read_parquet(folder / SCORES)
-    slides = [str(slide) for slide in patches["slide"].unique()]
+    slides = [SlideId(str(slide)) for slide in patches["slide"].unique()]
     found = {slide: find_stored_frame(store, hospital, patient, slide) for slide in slides}
     return ScoredPatient(
         hospital=hospital,
@@ -144,7 +145,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         read=lambda rows: read_batch_pixels(store.settings, rows),
         frames={slide: frame for slide, frame in found.items() if frame is not None},
         options=options,
-        drift=None if drift is None else drift.state,
+        drift=drift.state,
     )
 
 

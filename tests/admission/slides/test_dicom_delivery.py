@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from delivering import read_refusals
 
-from bcd.admission.admit import Admission, admit
+from bcd.admission.admit import admit
 from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.patients import list_stored_patches
 from bcd.store.store import Store
 
@@ -27,10 +27,6 @@ def _tissue(seed: int, patches: int) -> np.ndarray:
 def _slides(store: Store, patient: str) -> dict[str, int]:
     patches = list_stored_patches(store, EAST, PatientId(patient))
     return {str(slide): int(n) for slide, n in patches.groupby("slide", observed=True).size().items()}
-
-
-def _refused(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 @pytest.mark.parametrize("handed_over", ["d", "d/8867"])
@@ -56,7 +52,7 @@ def test_each_series_is_refused_by_itself(store: Store, as_dicom, tmp_path: Path
     (tmp_path / "d/8867/NOTE.dcm").write_bytes(b"no DICOM")
     admission = admit(store, tmp_path / "d", EAST)
     assert _slides(store, "8867") == {"2": 2}
-    rules = {name: rule for name, (rule, _) in _refused(store, admission).items()}
+    rules = {name: rule for name, (rule, _) in read_refusals(store, admission).items()}
     assert rules == {"8867/IMG10.dcm": "no-tissue", "8867/NOTE.dcm": "unreadable"}
 
 
@@ -68,7 +64,7 @@ def test_a_folder_of_one_slide_with_several_series_is_refused(
     as_dicom(_tissue(2, 2), spacing=0.5, folder="d/8867_idx5", series=(4, 2))
     admission = admit(store, tmp_path / "d", EAST)
     assert (admission.admitted, admission.refused) == (4, {"name": 2})
-    assert all("2 series" in message for _, message in _refused(store, admission).values())
+    assert all("2 series" in message for _, message in read_refusals(store, admission).values())
 
 
 def test_a_table_names_each_series_by_a_file_of_it(store: Store, as_dicom, tmp_path: Path) -> None:
@@ -105,7 +101,7 @@ def test_dicom_files_are_known_by_what_they_say_and_not_by_their_names(
     (tmp_path / "d/8867/note").write_bytes(b"x" * 200)
     admission = admit(store, tmp_path / "d", EAST)
     assert (admission.files, admission.admitted_files, admission.ignored) == (5, 3, 1)
-    assert {name: rule for name, (rule, _) in _refused(store, admission).items()} == {"8867/note": "name"}
+    assert {name: rule for name, (rule, _) in read_refusals(store, admission).items()} == {"8867/note": "name"}
     assert _slides(store, "8867") == {"1": 1, "2": 2}
 
 

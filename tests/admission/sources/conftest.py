@@ -15,19 +15,13 @@ def _contents(source: Source, limit: int = 1 << 20) -> dict[str, bytes | str]:
         try:
             found[name] = source.read(member, limit)
         except UnreadableFileError as error:
-            found[name] = f"{error.rule}: {error}"
+            found[name] = error.rule
     return found
-
-
-@pytest.fixture(scope="session")
-def contents() -> Callable[[Source], dict[str, bytes | str]]:
-    """Reads every member of an open source: its bytes, or the rule and reason why they cannot be had."""
-    return _contents
 
 
 @pytest.fixture
 def read_all(tmp_path: Path) -> Callable[[Path], dict[str, bytes | str]]:
-    """Opens a delivery and reads every member of it."""
+    """Opens a delivery and reads every member of it: its bytes, or the rule by which they cannot be had."""
 
     def read(path: Path) -> dict[str, bytes | str]:
         with open_source(path, tmp_path / "scratch") as source:

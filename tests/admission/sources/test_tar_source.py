@@ -88,7 +88,7 @@ def test_links_devices_and_unsafe_paths_are_told(tmp_path: Path, hazards_of, rea
     odd = {f"{number}.png": "not-a-file" for number in range(len(kinds))}
     unsafe = {"/etc/x.png": "unsafe-path", "../x.png": "unsafe-path", "more.tgz": "nested-archive"}
     assert hazards_of(tmp_path / "x.tar") == odd | unsafe
-    assert str(read_all(tmp_path / "x.tar")["0.png"]).startswith("unreadable")
+    assert read_all(tmp_path / "x.tar")["0.png"] == "unreadable"
 
 
 def test_a_sparse_member_cannot_be_read(tmp_path: Path, hazards_of, read_all) -> None:
@@ -98,7 +98,7 @@ def test_a_sparse_member_cannot_be_read(tmp_path: Path, hazards_of, read_all) ->
     header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]  # type: ignore[attr-defined]
     (tmp_path / "x.tar").write_bytes(bytes(header) + bytes(1024))
     assert hazards_of(tmp_path / "x.tar") == {}
-    assert read_all(tmp_path / "x.tar") == {"sparse": "unreadable: it is a sparse file or none at all"}
+    assert read_all(tmp_path / "x.tar") == {"sparse": "unreadable"}
 
 
 @pytest.mark.parametrize("lost", [1, 100, 10_240, 30_000])

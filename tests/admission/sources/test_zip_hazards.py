@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from delivering import refused
+from delivering import refused, write_packed_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +23,6 @@ from bcd.admission.sources.zips import ZipSource
 from bcd.errors import BcdError
 
 NOISE = bytes(range(256)) * 20
-
-
-def _write(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
 
 
 def _patch_listed(path: Path, name: str, field: int, form: str, value: int) -> None:
@@ -48,29 +41,29 @@ FLAGS, METHOD, CRC, PACKED, SIZE, MODE, OFFSET = 8, 10, 16, 20, 24, 40, 42
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A zip whose first member stays good."""
-    return _write(tmp_path / "x.zip", {"good": NOISE, "bad": NOISE})
+    return write_packed_zip(tmp_path / "x.zip", {"good": NOISE, "bad": NOISE})
 
 
 @pytest.mark.parametrize(
-    ("field", "form", "value", "reason"),
+    ("field", "form", "value", "rule"),
     [
-        (FLAGS, "<H", 1, "encrypted: it is encrypted with a password"),
-        (METHOD, "<H", 12, "compression: it is packed by bzip2, not by Deflate"),
-        (METHOD, "<H", 9, "compression: it is packed by Deflate64, as Windows Explorer does with large folders"),
-        (METHOD, "<H", 77, "compression: it is packed by method 77, not by Deflate"),
-        (METHOD, "<H", 0, "unreadable: its checksum is not what the archive says"),
-        (CRC, "<I", 1, "unreadable: its checksum is not what the archive says"),
-        (SIZE, "<I", 5119, "bomb: it unpacks to more than the 5,119 bytes that are declared"),
-        (SIZE, "<I", 5121, "unreadable: its checksum is not what the archive says"),
-        (PACKED, "<I", 10, "unreadable: its checksum is not what the archive says"),
-        (OFFSET, "<I", 1, "unreadable: the archive has something else where it should begin"),
+        (FLAGS, "<H", 1, "encrypted"),
+        (METHOD, "<H", 12, "compression"),
+        (METHOD, "<H", 9, "compression"),
+        (METHOD, "<H", 77, "compression"),
+        (METHOD, "<H", 0, "unreadable"),
+        (CRC, "<I", 1, "unreadable"),
+        (SIZE, "<I", 5119, "bomb"),
+        (SIZE, "<I", 5121, "unreadable"),
+        (PACKED, "<I", 10, "unreadable"),
+        (OFFSET, "<I", 1, "unreadable"),
     ],
 )
 def test_a_bad_member_is_told_and_the_others_are_read(  # noqa: PLR0917
-    two: Path, read_all, field: int, form: str, value: int, reason: str
+    two: Path, read_all, field: int, form: str, value: int, rule: str
 ) -> None:
     _patch_listed(two, "bad", field, form, value)
-    assert read_all(two) == {"good": NOISE, "bad": reason}
+    assert read_all(two) == {"good": NOISE, "bad": rule}
 
 
 def test_damaged_data_are_told(two: Path, read_all) -> None:
@@ -80,11 +73,11 @@ def test_damaged_data_are_told(two: Path, read_all) -> None:
     two.write_bytes(data)
     found = read_all(two)
     assert found["good"] == NOISE
-    assert str(found["bad"]).startswith("unreadable: ")
+    assert found["bad"] == "unreadable"
 
 
 def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None:
-    path = _write(tmp_path / "x.zip", {"a": NOISE, "b": NOISE, "c": NOISE})
+    path = write_packed_zip(tmp_path / "x.zip", {"a": NOISE, "b": NOISE, "c": NOISE})
     with zipfile.ZipFile(path) as archive:
         place = archive.getinfo("b").header_offset
     _patch_listed(path, "c", OFFSET, "<I", place)
@@ -94,7 +87,7 @@ def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None
 def test_a_member_that_is_listed_outside_the_archive_is_told(two: Path, hazards_of, read_all) -> None:
     _patch_listed(two, "bad", OFFSET, "<I", 1 << 30)
     assert hazards_of(two) == {"bad": "unreadable"}
-    assert read_all(two) == {"good": NOISE, "bad": "unreadable: the archive ends before it does"}
+    assert read_all(two) == {"good": NOISE, "bad": "unreadable"}
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
@@ -105,7 +98,7 @@ def test_links_and_devices_are_no_files(two: Path, hazards_of, kind: int) -> Non
 
 def test_paths_that_lead_elsewhere_and_archives_inside_are_told(tmp_path: Path, hazards_of) -> None:
     unsafe = ["/etc/x.png", "../x.png", "a/../../x.png", "C:\\x.png"]
-    path = _write(tmp_path / "x.zip", dict.fromkeys([*unsafe, "more.zip", "good.png"], NOISE))
+    path = write_packed_zip(tmp_path / "x.zip", dict.fromkeys([*unsafe, "more.zip", "good.png"], NOISE))
     assert hazards_of(path) == dict.fromkeys([*unsafe[:3], "C:/x.png"], "unsafe-path") | {
         "more.zip": "nested-archive"
     }
@@ -114,7 +107,7 @@ def test_paths_that_lead_elsewhere_and_archives_inside_are_told(tmp_path: Path, 
 def test_a_member_that_unpacks_absurdly_is_a_bomb_and_never_unpacked_beyond_the_limit(
     tmp_path: Path, hazards_of
 ) -> None:
-    path = _write(tmp_path / "x.zip", {"bomb.png": bytes(40 << 20)})
+    path = write_packed_zip(tmp_path / "x.zip", {"bomb.png": bytes(40 << 20)})
     assert hazards_of(path) == {"bomb.png": "bomb"}
     _assert_small(path, limit=1000, expected=bytes(1000))
     _patch_listed(path, "bomb.png", SIZE, "<I", 2000)  # it lies about its size
@@ -140,7 +133,7 @@ def _assert_small(path: Path, *, limit: int, expected: bytes | None) -> None:
 
 
 def test_a_picture_that_packs_well_is_no_bomb(tmp_path: Path, hazards_of) -> None:
-    assert hazards_of(_write(tmp_path / "x.zip", {"white.png": bytes(9 << 20)})) == {}
+    assert hazards_of(write_packed_zip(tmp_path / "x.zip", {"white.png": bytes(9 << 20)})) == {}
 
 
 def test_two_members_of_one_name_are_two_members(tmp_path: Path) -> None:
@@ -188,7 +181,7 @@ def test_a_zip_of_absurdly_many_members_is_refused(two: Path, monkeypatch: pytes
 def test_no_damage_makes_it_crash_or_read_what_was_not_written(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = _write(tmp_path_factory.mktemp("zip") / "x.zip", {"a": NOISE[:500], "b": b"", "c/d": NOISE[:90]})
+    path = write_packed_zip(tmp_path_factory.mktemp("zip") / "x.zip", {"a": NOISE[:500], "b": b"", "c/d": NOISE[:90]})
     whole = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))

@@ -22,7 +22,7 @@ from bcd.evaluation.report.tables import threshold_rows
 from bcd.formats import format_estimate, format_percent
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.origin import started_from
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
 
@@ -321,7 +321,7 @@ def test_a_version_keeps_the_card_it_was_registered_with(register_with_card, set
     found = find_card(settings, "bcd-idc/1")
 
     assert (found.markdown, found.html) == ("# its card\n", "<p>its card</p>")
-    assert open_client(settings).get_model_version(MODEL, bundle.version).description == "First line.\n\nMore."
+    assert open_mlflow_client(settings).get_model_version(MODEL, bundle.version).description == "First line.\n\nMore."
 
 
 def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_settings):

@@ -17,7 +17,7 @@ from made_scores import (
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
+from bcd.evaluation.metrics.metrics import Resampled, find_metric_patches, measure_leverage, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
@@ -40,7 +40,7 @@ def evaluate(patches: ScoredPatches, n_patients: int) -> Resampled:
 def figure(evaluated: Resampled, name: str) -> tuple[Statistic, np.ndarray, int]:
     """A statistic, its leverage, and the number of patients that it rests on."""
     if name != "selective_error":
-        patients = np.count_nonzero(basis(name, evaluated.tallies))
+        patients = np.count_nonzero(find_metric_patches(name, evaluated.tallies))
         return (
             lambda weights: evaluated.values(name, weights),
             measure_leverage(name, evaluated.tallies),

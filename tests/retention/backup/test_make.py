@@ -21,9 +21,9 @@ from stored import store_patients
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
-from bcd.patches import Hospital
+from bcd.patches import BatchId, Hospital
 from bcd.progress import Advance, SilentSink, show_progress
-from bcd.retention.backup.folder import BackupFolder, Manifest
+from bcd.retention.backup.folder import BackupFolder, BackupManifest
 from bcd.retention.backup.make import Backup, make_backup
 from bcd.retention.backup.restore import restore_backup
 from bcd.retention.patients import erase_withdrawn
@@ -46,7 +46,7 @@ def objects(folder: Path) -> set[str]:
     return {path.name for path in (folder / "objects").rglob("*") if path.is_file()}
 
 
-def contents(manifest: Manifest) -> dict[str, str]:
+def contents(manifest: BackupManifest) -> dict[str, str]:
     return {file.path: file.sha256 for file in manifest.files}
 
 
@@ -170,7 +170,7 @@ def test_whatever_a_backup_names_is_there_while_others_write(
         with sqlite3.connect(restored.home / "catalog.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         batches = list_batches(open_store(restored))
-        assert all(len(open_pixels(restored, str(batch.batch))) == batch.admitted for batch in batches)
+        assert all(len(open_pixels(restored, BatchId(str(batch.batch)))) == batch.admitted for batch in batches)
         seen.append(len(batches))
     assert seen == sorted(seen)
     assert seen[-1] > seen[0] >= 2

@@ -14,7 +14,7 @@ from stored import store_patients
 
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.errors import BcdError, NotFoundError, UnavailableError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import BatchId, Hospital, PatientId
 from bcd.retention.backup.folder import BackupFolder
 from bcd.retention.backup.make import make_backup
 from bcd.retention.backup.restore import restore_backup
@@ -30,7 +30,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import list_withdrawals, record_withdrawal
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 EAST = Hospital("east")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}\S*")
@@ -65,7 +65,7 @@ def test_a_home_restored_elsewhere_scores_the_same_patient_to_the_same_report(
     home, store = registry_settings, open_store(registry_settings)
     store_patients(store, ["1001", "1002"])
     register(home, "red", snapshot=make_hospital(home).id)
-    open_client(home).set_registered_model_alias(MODEL, "champion", "1")
+    open_mlflow_client(home).set_registered_model_alias(MODEL, "champion", "1")
     before = score(home)
     make_backup(store, tmp_path / "backups")
     store.engine.dispose()
@@ -189,7 +189,7 @@ def test_who_was_withdrawn_after_the_backup_is_withdrawn_in_the_restored_home(
     assert restored.withdrawals == 2
     assert list_withdrawals(there) == list_withdrawals(store)
     assert [path.name for path in new.home.glob(".later*")] == []
-    [batch] = [path.name for path in new.batches.iterdir()]
+    [batch] = [BatchId(path.name) for path in new.batches.iterdir()]
     assert open_pixels(new, batch).any()
     new.mlflow.mkdir()
     shutil.copy(empty_database, new.mlflow / "mlflow.db")

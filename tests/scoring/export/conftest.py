@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bcd.drift.state import Drift
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.options import ScoreOptions
 from bcd.store.frames import Frame
@@ -28,9 +28,9 @@ def as_scored(patches: pd.DataFrame, pixels: np.ndarray, frames: Mapping[str, Fr
         content="0" * 64,
         at=datetime(2026, 11, 23, 4, tzinfo=UTC),
         scores=patches.assign(probability=probability, context_probability=np.nan, row=np.arange(len(patches))),
-        slides=tuple(dict.fromkeys(patches["slide"])),
+        slides=tuple(dict.fromkeys(map(SlideId, patches["slide"]))),
         read=lambda rows: pixels[rows["row"].to_numpy()],
-        frames=frames or {},
+        frames={SlideId(slide): frame for slide, frame in (frames or {}).items()},
         options=ScoreOptions(),
         drift=Drift(level="fine", foreign=True),
     )

@@ -12,7 +12,7 @@ import pytest
 from tifffile import TiffFile
 
 from bcd.admission.admit import admit
-from bcd.drift.state import Drift
+from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
@@ -87,11 +87,11 @@ def test_a_level_halves_the_one_before_it(scored, tmp_path) -> None:
 
 
 def test_a_heatmap_that_is_not_to_be_relied_on_says_so(scored, tmp_path) -> None:
-    patient = replace(scored(), drift=Drift(level="not to be trusted", foreign=False))
+    patient = replace(scored(), drift=Drift(level=UNTRUSTED, foreign=False))
     for path in write_ome_tiffs(tmp_path, patient):
         with TiffFile(path) as file:
             (image,) = ome_types.from_xml(file.ome_metadata).images
-        assert image.description.startswith("Not to be relied on.") == path.name.startswith("heatmap")
+        assert image.description.startswith(patient.caution) == path.name.startswith("heatmap")
 
 
 def test_openslide_reads_it_and_admission_knows_it_for_bcd_s_own(store, scored, tmp_path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bcd import __version__
 from bcd.files import SOFTWARE
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, SlideId
 from bcd.scoring.export.dicom.source import pixel_spacing
 from bcd.scoring.export.dicom.uids import object_uid
 from bcd.scoring.export.scored import ScoredPatient
@@ -45,7 +45,7 @@ def write_code(value: str, scheme: str, meaning: str) -> CodedConcept:
     return CodedConcept(value, scheme, meaning)
 
 
-def make_segmentation(image: Dataset, scored: ScoredPatient, slide: str) -> Segmentation:
+def make_segmentation(image: Dataset, scored: ScoredPatient, slide: SlideId) -> Segmentation:
     """Makes the segments of a slide: predicted IDC, predicted none, and not confident.
 
     Args:
@@ -93,7 +93,7 @@ def make_segmentation(image: Dataset, scored: ScoredPatient, slide: str) -> Segm
     return made
 
 
-def make_probability_map(image: Dataset, scored: ScoredPatient, slide: str) -> ParametricMap:
+def make_probability_map(image: Dataset, scored: ScoredPatient, slide: SlideId) -> ParametricMap:
     """Makes the map of the calibrated probability of IDC, not a number where there is no patch; as above."""
     from highdicom import VOILUTTransformation
     from highdicom.pm import ParametricMap, RealWorldValueMapping
@@ -144,7 +144,7 @@ def _lay_on_grid(patches: pd.DataFrame, values: NDArray[Any], empty: float = 0) 
     return grid
 
 
-def _describe_map(image: Dataset, scored: ScoredPatient, slide: str, kind: str, number: int) -> dict[str, Any]:
+def _describe_map(image: Dataset, scored: ScoredPatient, slide: SlideId, kind: str, number: int) -> dict[str, Any]:
     """Returns what both maps say of themselves."""
     from highdicom import PlaneOrientationSequence
     from highdicom.enum import CoordinateSystemNames

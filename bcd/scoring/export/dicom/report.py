@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED
 from bcd.files import SOFTWARE
+from bcd.patches import SlideId
 from bcd.scoring.export.dicom.maps import SCHEME, USE, describe_maker, describe_series, identify_model, write_code
 from bcd.scoring.export.dicom.uids import make_uid, object_uid
 from bcd.scoring.export.scored import ScoredPatient
@@ -26,7 +27,7 @@ OUTCOMES = {FOUND: "idc-found", NOT_FOUND: "idc-not-found", UNDECIDED: "idc-unde
 
 
 def make_report(
-    images: Mapping[str, Dataset], evidence: Sequence[Dataset], scored: ScoredPatient
+    images: Mapping[SlideId, Dataset], evidence: Sequence[Dataset], scored: ScoredPatient
 ) -> Comprehensive3DSR:
     """Makes the report.
 
@@ -73,13 +74,12 @@ def _measure_patient(scored: ScoredPatient) -> MeasurementsAndQualitativeEvaluat
     said = [_evaluate("outcome", "Outcome", OUTCOMES[outcome], outcome)]
     if scored.caution:
         said.insert(0, _evaluate("reliance", "Reliance", "not-to-be-relied-on", scored.caution.rstrip(". ")))
-    if scored.drift is not None:
-        code, title = scored.drift.level.replace(" ", "-"), scored.drift.title
-        said.append(_evaluate("drift", "Drift from the patients of the model's training", code, title))
+    code, title = scored.drift.level.replace(" ", "-"), scored.drift.title
+    said.append(_evaluate("drift", "Drift from the patients of the model's training", code, title))
     return _measure(scored, scored.scores, f"Patient {scored.patient}", said)
 
 
-def _measure_slide(scored: ScoredPatient, slide: str, image: Dataset) -> MeasurementsAndQualitativeEvaluations:
+def _measure_slide(scored: ScoredPatient, slide: SlideId, image: Dataset) -> MeasurementsAndQualitativeEvaluations:
     return _measure(scored, scored.of_slide(slide), f"Slide {slide}", [], image)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bcd import __version__
 from bcd.files import SOFTWARE, whole_file
-from bcd.patches import MICRONS_PER_PIXEL
+from bcd.patches import MICRONS_PER_PIXEL, SlideId
 from bcd.scoring.export.dicom.source import WHOLE_SLIDE, describe_subject
 from bcd.scoring.export.dicom.uids import make_uid, object_uid, study_uid
 from bcd.scoring.export.pyramid import TILE, Pyramid
@@ -27,7 +27,7 @@ _QUALITY = 90
 _THICKNESS = 0.001  # mm; of the focal plane, which must be said and nobody measured
 
 
-def write_slide(path: Path, scored: ScoredPatient, slide: str) -> Dataset:
+def write_slide(path: Path, scored: ScoredPatient, slide: SlideId) -> Dataset:
     """Writes the image, and returns its header.
 
     Raises:
@@ -56,7 +56,7 @@ def _encode_jpeg(tile: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), how)[1].tobytes())
 
 
-def _describe_slide(scored: ScoredPatient, slide: str, width: int, height: int) -> Dataset:
+def _describe_slide(scored: ScoredPatient, slide: SlideId, width: int, height: int) -> Dataset:
     """Returns the header of the image without its frames, by PS3.3 A.32.8."""
     from highdicom import PixelMeasuresSequence
     from pydicom import Dataset

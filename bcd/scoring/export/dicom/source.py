@@ -12,6 +12,7 @@ import numpy as np
 
 from bcd.drift.profiles import choose_evenly
 from bcd.errors import BcdError
+from bcd.patches import SlideId
 from bcd.scoring.export.scored import ScoredPatient
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _COMPARED = 5  # patches
 _LONGEST = 64  # characters of a name
 
 
-def read_source(path: Path, scored: ScoredPatient, slide: str) -> Dataset:
+def read_source(path: Path, scored: ScoredPatient, slide: SlideId) -> Dataset:
     """Reads the source of a slide that was delivered as DICOM.
 
     Args:
@@ -111,7 +112,7 @@ def _read_header(path: Path) -> Dataset | None:
     return header
 
 
-def _require_same_geometry(path: Path, header: Dataset, scored: ScoredPatient, slide: str, frame: Frame) -> None:
+def _require_same_geometry(path: Path, header: Dataset, scored: ScoredPatient, slide: SlideId, frame: Frame) -> None:
     """Compares spacing and size with those of the slide.
 
     Raises:
@@ -136,7 +137,7 @@ def _require_same_geometry(path: Path, header: Dataset, scored: ScoredPatient, s
         )
 
 
-def _require_same_pixels(path: Path, scored: ScoredPatient, slide: str) -> None:
+def _require_same_pixels(path: Path, scored: ScoredPatient, slide: SlideId) -> None:
     """Cuts a few patches of the source again and compares them with the stored ones.
 
     Raises:
@@ -159,7 +160,7 @@ def _require_same_pixels(path: Path, scored: ScoredPatient, slide: str) -> None:
         )
 
 
-def describe_subject(scored: ScoredPatient, slide: str) -> dict[str, Any]:
+def describe_subject(scored: ScoredPatient, slide: SlideId) -> dict[str, Any]:
     """Returns patient, study and specimen as every file that is written names them, by DICOM's keywords."""
     from highdicom import SpecimenDescription
     from pydicom import Dataset

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.files import whole_file
+from bcd.patches import SlideId
 from bcd.progress import track_progress
 from bcd.scoring.export.scored import ScoredPatient, require_export_packages
 
@@ -46,7 +47,7 @@ def write_dicom(folder: Path, scored: ScoredPatient, source: Path | None = None)
             f"Patient {scored.key} has slides {', '.join(scored.slides)}, and {source} is one.",
             "Name with --slide the one that it is.",
         )
-    images: dict[str, Dataset] = {}
+    images: dict[SlideId, Dataset] = {}
     written: list[Dataset] = []
     with track_progress("Writing DICOM", total=len(scored.slides)) as advance:
         for slide in scored.slides:

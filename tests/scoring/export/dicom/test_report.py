@@ -7,7 +7,7 @@ from dataclasses import replace
 import highdicom as hd
 import pytest
 
-from bcd.drift.state import Drift
+from bcd.drift.state import UNTRUSTED, Drift
 from bcd.evaluation.outcome import OUTCOMES
 from bcd.scoring.export.dicom.report import OUTCOMES as CODES
 from bcd.scoring.summary import summarise_patient_scores
@@ -65,18 +65,15 @@ def test_it_says_outcome_model_version_and_use(scored, write) -> None:
 
 def test_what_is_not_to_be_relied_on_says_so_first(scored, write) -> None:
     patient = scored()
-    drift = Drift(level="not to be trusted", foreign=False)
-    for one, reliance, level in (
-        (patient, None, "fine, foreign hospital"),
-        (replace(patient, drift=drift), 0, drift.level),
-    ):
+    untrusted = replace(patient, drift=Drift(level=UNTRUSTED, foreign=False))
+    for one, reliance, level in ((patient, None, "fine, foreign hospital"), (untrusted, 0, UNTRUSTED)):
         files = write(one)
         whole, _ = hd.sr.Comprehensive3DSR.from_dataset(files["report"]).content.get_image_measurement_groups()
         said = {each.name.value: each.value.meaning for each in whole.get_qualitative_evaluations()}
         assert said["drift"] == level
         assert list(said).index("reliance") == reliance if reliance is not None else "reliance" not in said
         for name in ("report", "segmentation-5", "probability-5"):
-            assert files[name].SeriesDescription.startswith("Not to be relied on. ") == (reliance is not None)
+            assert files[name].SeriesDescription.startswith(untrusted.caution) == (reliance is not None)
 
 
 def test_all_that_it_stands_on_is_its_evidence(scored, write) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bcd.drift.state import Drift
+from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError
 from bcd.scoring.export.dicom.write import write_dicom
 
@@ -45,7 +45,7 @@ def test_the_longest_names_are_valid_too(dciodvfy, scored, write, tmp_path) -> N
             bundle="bcd-idc/" + "9" * 30,
             scores=scores,
             slides=("123456",),
-            drift=Drift(level="not to be trusted", foreign=True),
+            drift=Drift(level=UNTRUSTED, foreign=True),
         )
     )
     assert [fault for name in files for fault in faults(tmp_path / "dicom" / f"{name}.dcm")] == []
