@@ -49,6 +49,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Opens an address in the window."""
+        self._ask("Page.navigate", url="about:blank")  # the page before asks for nothing any more
         self._asked = set()
         self._ask("Page.navigate", url=url)
 

@@ -61,7 +61,10 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     assert Artifact.get("report-east-1") is None
 
 
-def make_score(settings: Settings, *, drift: Drift | None = None, pictures: tuple[SimpleNamespace, ...] = ()) -> Any:
+FINE = Drift(level="fine", foreign=False)
+
+
+def make_score(settings: Settings, *, drift: Drift = FINE, pictures: tuple[SimpleNamespace, ...] = ()) -> Any:
     folder = settings.scores / "east" / "1" / "a"
     return SimpleNamespace(
         hospital="east",
@@ -70,7 +73,7 @@ def make_score(settings: Settings, *, drift: Drift | None = None, pictures: tupl
         n=3,
         coverage=0.5,
         tumour_fraction=0.1,
-        drift=drift and PatientDrift(state=drift, slides={}, delivery=None, scores=None),
+        drift=PatientDrift(state=drift, slides={}, delivery=None, scores=None),
         report=folder / "report.html",
         scores=folder / "scores.parquet",
         pictures=pictures,
@@ -93,14 +96,13 @@ def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
 @pytest.mark.parametrize(
     ("drift", "in_table", "in_artifact"),
     [
-        (None, "", None),
         (Drift(level="unusual", foreign=False, reasons=("Scores lie off.",)), "unusual", "unusual. Scores lie off."),
         (Drift(level="fine", foreign=True), "fine, foreign hospital", "fine, foreign hospital"),
         (Drift(level="not to be trusted", foreign=False), "not to be trusted", "**not to be relied on**"),
     ],
 )
 def test_the_drift_of_a_patient_stands_in_the_table_of_a_night_and_in_the_patient_s_own_artifact(
-    registry_settings: Settings, drift: Drift | None, in_table: str, in_artifact: str | None
+    registry_settings: Settings, drift: Drift, in_table: str, in_artifact: str
 ) -> None:
     from flows.score import describe_score_artifact, tabulate_scores
 
@@ -108,8 +110,8 @@ def test_the_drift_of_a_patient_stands_in_the_table_of_a_night_and_in_the_patien
     header, _, row = (line.split(" | ") for line in tabulate_scores(registry_settings, [scored]).splitlines())
     assert row[header.index("drift")].strip() == in_table
     lines = describe_score_artifact(registry_settings, scored).splitlines()
-    told = [line.removeprefix("- drift: ") for line in lines if line.startswith("- drift: ")]
-    assert [line.startswith(in_artifact or "") for line in told] == ([] if in_artifact is None else [True])
+    [told] = [line.removeprefix("- drift: ") for line in lines if line.startswith("- drift: ")]
+    assert told.startswith(in_artifact)
 
 
 @pytest.mark.integration

@@ -73,7 +73,7 @@ class ScoredPatient:
             read=subject.read,
             frames=subject.frames,
             options=options,
-            drift=None if drift is None else drift.state,
+            drift=drift.state,
         )
 
     @property
