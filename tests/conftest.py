@@ -69,8 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than cores: tests of servers and of processes wait for much of their time."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Two more processes than cores: tests of servers and of processes wait for much of their time."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
