@@ -27,7 +27,7 @@ UNTRUSTED: Level = "not to be trusted"
 LEVELS: tuple[Level, ...] = (NOT_COMPARED, FINE, UNUSUAL, UNTRUSTED)
 """From nothing known to worst."""
 
-DELIVERY_RATE = 0.04
+DELIVERY_RATE = 0.03
 """Share of deliveries like the training patients that are called more than fine, pictures and scores together.
 
 At most 5 % are wanted, with the interval of what is measured: a rate of 5 % itself leaves no room for one.
