@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
@@ -122,10 +123,16 @@ class Browser:
         """Keeps what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
+    def close(self) -> None:
+        """Closes the window as a person does; one whose browser is terminated leaves files in TMPDIR."""
+        with suppress(ConnectionClosed):  # it may be gone before it answers
+            self._ask("Browser.close")
+
     def _attach(self, page: dict[str, Any]) -> None:
         self._socket: ClientConnection = connect(
             page["webSocketDebuggerUrl"], max_size=None, ping_interval=None, close_timeout=1
         )
+        self._ask("Page.bringToFront")  # one behind another is not drawn, and what moves there comes to no end
         self._ask("Network.enable")
         self._ask("Page.enable")
 
@@ -159,6 +166,11 @@ def open_browser(folder: Path) -> Iterator[Browser]:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            yield Browser(int(port.read_text().split()[0]))
+            browser = Browser(int(port.read_text().split()[0]))
+            try:
+                yield browser
+            finally:
+                browser.close()
+                process.wait(timeout=_PATIENCE)
         finally:
             process.terminate()
