@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from patients import list_patches, store_patches
 
+from bcd.drift.patient import PatientDrift
+from bcd.drift.state import Drift
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.job import hash_scoring_content
 from bcd.scoring.options import ScoreOptions
@@ -32,6 +34,8 @@ def store(settings: Settings) -> Store:
     folder = settings.scores / "east/1001/bcd-idc-7"
     folder.mkdir(parents=True)
     stored.assign(logit=0.0, probability=0.5).to_parquet(folder / "scores.parquet")
+    drift = PatientDrift(state=Drift(level="fine", foreign=False), slides={}, delivery=None, scores=None)
+    (folder / "drift.json").write_text(drift.model_dump_json())
     entry = LedgerEntry(
         hospital=EAST,
         patient=PATIENT,
