@@ -14,18 +14,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 _PATIENCE = 60.0  # seconds
-_FIND = """(() => {
+_FIND = """(async () => {
   const wanted = %s, shown = each => each.checkVisibility() && each.getBoundingClientRect().width > 0;
   const said = each => (each.innerText || each.getAttribute("aria-label") || "").trim();
   const found = [...document.querySelectorAll(%s)].filter(each => shown(each) && (!wanted || said(each) === wanted));
   if (!found.length) return null;
+  const measure = () => {
+    const box = found[0].getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2];
+  };
   found[0].scrollIntoView({block: "center"});
-  const box = found[0].getBoundingClientRect();
-  return [box.left + box.width / 2, box.top + box.height / 2];
+  const before = measure();
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+  const [x, y] = measure();
+  return x === before[0] && y === before[1] && found[0].contains(document.elementFromPoint(x, y)) ? [x, y] : null;
 })()"""
 
 
@@ -94,7 +101,10 @@ class Browser:
         return str(self.run("document.body.innerText"))
 
     def click(self, selector: str, text: str = "") -> None:
-        """Presses the mouse on the first visible element of a kind, that says a text where one is given."""
+        """Presses the mouse on the first visible element of a kind, that says a text where one is given.
+
+        What moves, or has something before it, is waited for.
+        """
         find = _FIND % (json.dumps(text), json.dumps(selector))
         x, y = self.wait_for(f"{selector} {text}", find)
         for kind in ("mousePressed", "mouseReleased"):
@@ -107,8 +117,11 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Clicks into a field and types."""
+        field = f"document.querySelector({json.dumps(selector)})"
         self.click(selector)
+        self.wait_for(f"the cursor in {selector}", f"document.activeElement === {field}")
         self._ask("Input.insertText", text=text)
+        self.wait_for(text, f"{field}.value === {json.dumps(text)}")
 
     def choose(self, selector: str, value: str) -> None:
         """Chooses of a list, whose options open in no window that the protocol reaches."""
@@ -122,10 +135,16 @@ class Browser:
         """Keeps what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
+    def close(self) -> None:
+        """Closes the window as a person does; one whose browser is terminated leaves files in TMPDIR."""
+        with suppress(ConnectionClosed):  # it may be gone before it answers
+            self._ask("Browser.close")
+
     def _attach(self, page: dict[str, Any]) -> None:
         self._socket: ClientConnection = connect(
             page["webSocketDebuggerUrl"], max_size=None, ping_interval=None, close_timeout=1
         )
+        self._ask("Page.bringToFront")  # one behind another is not drawn, and what moves there comes to no end
         self._ask("Network.enable")
         self._ask("Page.enable")
 
@@ -159,6 +178,11 @@ def open_browser(folder: Path) -> Iterator[Browser]:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            yield Browser(int(port.read_text().split()[0]))
+            browser = Browser(int(port.read_text().split()[0]))
+            try:
+                yield browser
+            finally:
+                browser.close()
+                process.wait(timeout=_PATIENCE)
         finally:
             process.terminate()

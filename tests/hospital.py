@@ -25,9 +25,10 @@ from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import draw_synthetic_patients
 
 BCD = str(Path(sys.executable).parent / "bcd")
-PATIENCE = 900.0
+PATIENCE = 180.0
 PAGES = ("prefect", "mlflow", "studies", "reports")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+STATES = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", *ENDED)
 
 
 def run_bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -153,6 +154,24 @@ class Hospital:
     def now(self) -> datetime:
         """Returns the time by the server's clock, in whole seconds."""
         return parsedate_to_datetime(self.prefect.get("/health").headers["date"])
+
+    def list_daemons(self) -> set[int]:
+        """Returns the process ids of the servers and the worker, without what these started."""
+        processes = json.loads((self.home / "servers.json").read_text())["processes"]
+        return {int(each["pid"]) for each in processes.values()}
+
+    def wait_until(self, what: str, look: Callable[[], Any], **how: float) -> Any:
+        """Waits as the function does; what does not happen is told with the states of all runs."""
+        try:
+            return wait_until(what, look, **how)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.describe_runs()}") from late
+
+    def describe_runs(self) -> str:
+        """Returns a line for each run that is due or has begun: name, state and the state's message, oldest first."""
+        due = {"expected_start_time": {"before_": self.now().isoformat()}}
+        runs = self.find_runs(*STATES, flow_runs=due, sort="EXPECTED_START_TIME_ASC")
+        return "\n".join(f"{run['name']}: {run['state']['name']} ({run['state']['message']})" for run in runs)
 
     def deployment(self, name: str) -> dict[str, Any]:
         """Returns a deployment as the server has it."""

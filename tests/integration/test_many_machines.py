@@ -216,7 +216,7 @@ def test_a_study_is_shared_by_two_machines_and_ends_although_one_is_cut_off(
             assert search.poll() in (None, 0), Path(said.name).read_text()
             return _find_busy(helpers, *read_study(load_settings()))
 
-        victim = wait_until("a trial at one of the two", look)
+        victim = wait_until("a trial at one of the two", look, patience=900)
         victim.cut_off()
         assert [helper for helper in helpers if commands[helper.home].poll() is not None] == [victim]
         assert search.wait(timeout=900) == 0, Path(said.name).read_text()

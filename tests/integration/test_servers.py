@@ -53,7 +53,7 @@ from closed_network import WatchedNetwork, watch_network
 from delivering import patch_files, write_zip
 from hospital import (
     BCD,
-    ENDED,
+    STATES,
     Hospital,
     draw_deliveries,
     find_free_ports,
@@ -84,8 +84,6 @@ WEEK = (
     {"monday": 16, "tuesday": 6, "wednesday": 6, "thursday": 2, "friday": 3} if FULL else {"monday": 16, "friday": 3}
 )
 """Patients of each day's delivery; ten new ones begin a retraining: on Monday, at full size on Wednesday too."""
-
-STATES = ("SCHEDULED", "PENDING", "RUNNING", *ENDED)
 
 SECRET = "MILLER-ADA-1950"
 """How a hospital whose identifiers are no pseudonyms calls a patient, and its deliveries."""
@@ -185,29 +183,32 @@ def test_a_hospitals_week(hospital: Hospital, tmp_path: Path) -> None:
         shutil.copy(delivery, inbox)
         if day == "monday":
             _await_and_kill(hospital, "ingest", "prefect")
-        wait_until(f"the admission of {day}", (hospital.home / f"received/east/{day}.zip").exists)
+        hospital.wait_until(f"the admission of {day}", (hospital.home / f"received/east/{day}.zip").exists)
         if day == "monday":
             _the_first_champion_comes_although_worker_and_mlflow_are_killed(hospital)
         if FULL and day == "wednesday":
-            wait_until("its search", lambda: any(name.startswith("search on") for name in hospital.list_running()))
+            hospital.wait_until(
+                "its search", lambda: any(name.startswith("search on") for name in hospital.list_running())
+            )
             hospital.kill_flow_process()  # the next delivery's event makes up for it
-    wait_until("all verdicts", lambda: len(_list_verdicts(hospital)) == RETRAININGS)
+    hospital.wait_until("all verdicts", lambda: len(_list_verdicts(hospital)) == RETRAININGS, patience=600)
     hospital.bring_night("score")
     _await_and_kill(hospital, "score", "")
-    wait_until("the worker's word", lambda: hospital.flow_runs("score", "CRASHED"))
+    hospital.wait_until("the worker's word", lambda: hospital.flow_runs("score", "CRASHED"))
     hospital.bring_night("score")
-    wait_until("the night's scoring", lambda: hospital.flow_runs("score", "COMPLETED", "FAILED"))
+    hospital.wait_until("the night's scoring", lambda: hospital.flow_runs("score", "COMPLETED", "FAILED"))
     assert hospital.flow_runs("score", "FAILED") == []
     _everybody_was_scored_once_with_a_report(hospital, deliveries["friday"])
     _the_status_tells_the_week(hospital)
-    wait_until("the end of all runs", lambda: not hospital.list_running())  # what was killed could run for ever
+    # What was killed could run for ever.
+    hospital.wait_until("the end of all runs", lambda: not hospital.list_running())
     hospital.prefect.patch("/work_pools/bcd", json={"concurrency_limit": None}).raise_for_status()
 
 
 def _await_and_kill(hospital: Hospital, flow: str, name: str) -> None:
     """Kills a server or the worker, and starts it again, or the flow's process, once a flow's first run has begun."""
     # Of a slow machine's shortest run only the end may be seen; it is struck a moment later.
-    wait_until(f"a run of {flow}", lambda: hospital.find_runs("RUNNING", "COMPLETED", flow=flow), pause=0.1)
+    hospital.wait_until(f"a run of {flow}", lambda: hospital.find_runs("RUNNING", "COMPLETED", flow=flow), pause=0.1)
     if not name:
         hospital.kill_flow_process()
         return
@@ -223,11 +224,13 @@ def _the_first_champion_comes_although_worker_and_mlflow_are_killed(hospital: Ho
     hospital.bring_night("retrain")
     _await_and_kill(hospital, "search", "mlflow")
     for _ in range(2):
-        wait_until("the end of the retraining", lambda: not hospital.flow_runs("retrain", "PENDING", "RUNNING"))
+        hospital.wait_until(
+            "the end of the retraining", lambda: not hospital.flow_runs("retrain", "PENDING", "RUNNING"), patience=600
+        )
         if _list_verdicts(hospital):
             return
         hospital.bring_night("retrain")  # the server was away for longer than it was asked for
-        wait_until("it goes on", lambda: hospital.flow_runs("retrain", "PENDING", "RUNNING"), pause=0.2)
+        hospital.wait_until("it goes on", lambda: hospital.flow_runs("retrain", "PENDING", "RUNNING"), pause=0.2)
     raise AssertionError("no champion")
 
 
@@ -299,7 +302,7 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 def test_another_home_on_the_same_ports_is_told_so_and_starts_nothing(
     hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {process.pid for process in list_processes(hospital.home)}
+    before = hospital.list_daemons()
     monkeypatch.setenv("BCD_HOME", str(tmp_path / "other"))
     refused = run_bcd("up")
     assert refused.returncode != 0
@@ -307,6 +310,7 @@ def test_another_home_on_the_same_ports_is_told_so_and_starts_nothing(
     assert all(f"BCD_{name.upper()}_PORT" in refused.stderr for name in hospital.ports)
     assert str(hospital.home) in refused.stderr.replace("\n", "")
     assert list_processes(tmp_path / "other") == []
+    assert hospital.list_daemons() == before
     assert before <= {process.pid for process in list_processes(hospital.home)}
 
 
@@ -324,7 +328,7 @@ def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
 def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: Hospital) -> None:
     """Of what the form holds, before the flow begins; by the flow: tests/integration/test_passwords.py."""
     run = hospital.start("retrain", splits={"train": 0.9})
-    state = wait_until("a sentence", lambda: hospital.ended(run))
+    state = hospital.wait_until("a sentence", lambda: hospital.ended(run))
     assert (state["type"], "sum to" in state["message"]) == ("FAILED", True), state["message"]
     assert "Traceback" not in hospital.log(run)
 
@@ -343,9 +347,9 @@ def test_a_person_at_the_dashboard_scores_a_patient_and_answers_the_gate(
     run = _score_by_the_form(hospital, browser, patient)
     _a_run_leaves_heatmap_and_report(hospital, run, patient)
     _the_report_opens_by_a_click(hospital, browser, run, patient)
-    wait_until("the question", lambda: hospital.find_runs("PAUSED", flow="approve"))
+    hospital.wait_until("the question", lambda: hospital.find_runs("PAUSED", flow="approve"))
     _answer_the_question(hospital, browser, question)
-    assert wait_until("the answer's record", lambda: hospital.ended(question))["type"] == "COMPLETED"
+    assert hospital.wait_until("the answer's record", lambda: hospital.ended(question))["type"] == "COMPLETED"
     with open_store(load_settings()) as store:
         answer = list_stored_decisions(store)[-1]
     assert (answer.kind, answer.verdict, answer.sign_off) == ("approval", "HOLD", SignOff("Dr Lee", "not yet"))
@@ -382,7 +386,7 @@ def _score_by_the_form(hospital: Hospital, browser: Browser, patient: str) -> st
     _fill(browser, "patient", patient)
     _fill(browser, "hospital", "east")
     browser.click("button", "Submit")
-    made = wait_until(
+    made = hospital.wait_until(
         "a run of the form",
         lambda: [run for run in hospital.find_runs(*STATES, flow="score") if run["id"] not in before],
     )
@@ -410,6 +414,7 @@ def _answer_the_question(hospital: Hospital, browser: Browser, question: str) ->
     if os.environ.get("BCD_TEST_PICTURES"):
         browser.picture(Path(os.environ["BCD_TEST_PICTURES"]) / "approval-form.png")
     browser.click(".p-modal button", "Submit")
+    browser.wait_for("the end of the form", "!document.querySelector('.p-modal')")
 
 
 @needs_browser
@@ -474,8 +479,8 @@ def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(hospita
     _deliver(hospital, f"{SECRET}-after{moment}", 2 * moment + 1)
     hospital.start("ingest")
     for name in (f"{SECRET}-during{moment}", f"{SECRET}-after{moment}"):
-        wait_until(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
-    wait_until("the end of all runs", lambda: not hospital.find_runs("PENDING", "RUNNING"))
+        hospital.wait_until(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
+    hospital.wait_until("the end of all runs", lambda: not hospital.find_runs("PENDING", "RUNNING"))
     _nobody_is_named(hospital.home)
 
 
@@ -566,7 +571,7 @@ def _a_patient_is_scored_from_the_dashboard(hospital: Hospital) -> None:
 
 
 def _a_run_leaves_heatmap_and_report(hospital: Hospital, run: str, patient: str) -> None:
-    assert wait_until("scoring", lambda: hospital.ended(run))["type"] == "COMPLETED"
+    assert hospital.wait_until("scoring", lambda: hospital.ended(run))["type"] == "COMPLETED"
     keys = {artifact["key"]: artifact for artifact in hospital.list_artifacts(run)}
     picture = keys[f"heatmap-east-{patient}"]
     assert "](data:image/jpeg;base64," in str(picture["data"])
