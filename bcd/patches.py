@@ -28,6 +28,12 @@ PATCH_PIXELS = 50
 MICRONS_PER_PIXEL = 4.0
 """Spacing of a patch, in µm per pixel."""
 
+FINEST = 0.1
+"""µm/px: half of what light resolves; anything below is a mistake, and would make one patch a huge region."""
+
+MOST_COARSE = 5.0
+"""µm/px: a coarser slide would have to be enlarged by more than a quarter, and shows no nuclei to enlarge."""
+
 Hospital = NewType("Hospital", str)
 """Where a delivery comes from; part of a patient's identity."""
 

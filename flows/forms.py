@@ -15,15 +15,14 @@ from typing import Annotated, Any
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
-from bcd.admission.slides.spacing import FINEST
 from bcd.config import TABLES, load_configuration
 from bcd.errors import BcdError
 from bcd.gate.options import GateOptions
 from bcd.options import Options
+from bcd.patches import FINEST, MOST_COARSE
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.snapshots.options import SplitOptions
-from bcd.store.hospitals import MOST_COARSE
 from bcd.training.options import EnsembleOptions, TrainOptions
 
 

@@ -52,7 +52,7 @@ from flows.reporting import (
     report_to_prefect,
     told_to_prefect,
 )
-from flows.retries import RETRIES, RETRY_SECONDS, is_io_fault
+from flows.retries import try_again
 from flows.watch import tell_drift
 
 
@@ -101,14 +101,8 @@ def ingest(delivery: Place = "", hospital: Text = "", spacing: Spacing = None) -
     return finish_flow(admissions, _sum_up(admissions))
 
 
-@task(
-    name="admit delivery",
-    task_run_name="admit a delivery of {hospital}",
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=is_io_fault,
-)
+@try_again
+@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
 def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
@@ -151,14 +145,8 @@ def _cut_elsewhere(mapper: Mapper, path: Path, spacing: Microns | None, coarsest
     return take()
 
 
-@task(
-    name="cut slide",
-    task_run_name="cut a slide",
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=is_io_fault,
-)
+@try_again
+@task(name="cut slide", task_run_name="cut a slide", cache_policy=NO_CACHE)
 def cut_slide_task(path: Path, spacing: Microns | None, coarsest: Microns) -> list[Tiles] | SlideError | None:
     """Cuts a slide; returns why it gives no patches where that is so, and None where this machine does not see it."""
     if not path.exists():

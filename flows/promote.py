@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import NAMESPACE_URL, uuid5
 
 if __name__ == "__main__":
     from flows.alone import begin_flow_alone
@@ -19,10 +18,8 @@ if __name__ == "__main__":
     begin_flow_alone()
 
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.events import Event, Resource
 
-from bcd.gate.followed import FOLLOWED, LOCK, TOLD, is_marked, mark
+from bcd.gate.followed import FOLLOWED, PROMOTE_LOCK, TOLD, is_marked, mark
 from bcd.gate.plot import draw_gate_checks
 from bcd.gate.recheck import recheck_champion
 from bcd.gate.rule import Verdict
@@ -34,7 +31,14 @@ from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.approve import ask_for_approval
 from flows.forms import Text
-from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
+from flows.reporting import (
+    embed_picture,
+    name_flow_run,
+    publish_markdown,
+    report_to_prefect,
+    tell_once,
+    told_to_prefect,
+)
 from flows.stages import begin_stage_flow
 
 
@@ -50,7 +54,7 @@ def promote(plan: Text = "") -> Verdict:
     """
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
-        with open_store(settings) as store, store.lock(LOCK):  # what lives is not taken for what was killed
+        with open_store(settings) as store, store.lock(PROMOTE_LOCK):  # what lives is not taken for what was killed
             verdict = gate_stage(settings, retraining)
             decision = find_gate_decision(store, verdict.challenger)
             assert decision is not None
@@ -75,27 +79,25 @@ def promote(plan: Text = "") -> Verdict:
 
 
 def _tell_verdict(decision: Decision, retraining: Retraining) -> None:
-    """Tells the server, and returns when it has taken it; of an event with the same id it tells nobody again."""
     sentence = (
         f"{decision.verdict} of {MODEL}/{decision.challenger}, trained on snapshot {retraining.snapshot.id[:8]}."
         f" {' '.join(decision.reasons)}"
     )
-    event = Event(
-        id=uuid5(NAMESPACE_URL, f"bcd.verdict/{decision.key}/{decision.decided_at.isoformat()}"),
-        event="bcd.verdict",
-        resource=Resource({"prefect.resource.id": f"bcd.bundle.{decision.challenger}"}),
-        payload={"sentence": sentence},
-    )
-    with get_client(sync_client=True) as client:
-        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+    about = f"{decision.key}/{decision.decided_at.isoformat()}"
+    tell_once(about, "bcd.verdict", f"bcd.bundle.{decision.challenger}", sentence)
 
 
 def _publish_verdict(key: str, verdict: Verdict, description: str) -> None:
     publish_markdown(key, verdict.markdown(), description)
+    if picture := show_gate_checks(verdict, description):
+        publish_markdown(f"{key}-plot", picture, description)
+
+
+def show_gate_checks(verdict: Verdict, description: str) -> str:
+    """Returns Markdown that shows the gate's checks one by one; empty: there were none."""
     with TemporaryDirectory() as folder:
         picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
-        if picture is not None:
-            publish_picture(f"{key}-plot", picture, description)
+        return embed_picture(picture, description) if picture else ""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
@@ -108,6 +108,28 @@ def told_to_prefect(run: Callable[P, R]) -> Callable[P, R]:
 def tell(event: str, resource: str, sentence: str, **more: str) -> None:
     """Emits an event of which an automation of deployment.yaml may notify somebody."""
     emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence, **more})
+
+
+def tell_once(about: str, event: str, resource: str, sentence: str) -> None:
+    """Tells as `tell` does, and returns when the server has taken it; of the same event it tells nobody again.
+
+    Args:
+        about: What no other event of the name is about.
+        event: Its name.
+        resource: What it happened to.
+        sentence: What to tell a person.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.events import Event, Resource
+
+    told = Event(
+        id=uuid5(NAMESPACE_URL, f"{event}/{about}"),
+        event=event,
+        resource=Resource({"prefect.resource.id": resource}),
+        payload={"sentence": sentence},
+    )
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[told.model_dump(mode="json")])
 
 
 def tell_of_disk(settings: Settings) -> None:

@@ -11,16 +11,11 @@ if __name__ == "__main__":
 
     begin_flow_alone()
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from prefect import flow, get_run_logger
 
 from bcd.config import load_configuration
 from bcd.evaluation.report.tables import describe_evaluation
 from bcd.formats import format_count, format_estimate
-from bcd.gate.plot import draw_gate_checks
-from bcd.gate.verdict import Verdict
 from bcd.patches import PERSON
 from bcd.progress import say_progress
 from bcd.retraining.due import Due, find_due
@@ -35,9 +30,8 @@ from bcd.training.ensemble import describe_ensemble
 from flows.evaluate import evaluate, show_curves
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
-from flows.promote import promote
+from flows.promote import promote, show_gate_checks
 from flows.reporting import (
-    embed_picture,
     finish_flow,
     name_flow_run,
     publish_markdown,
@@ -113,7 +107,7 @@ def retrain(
         _tell_outcome(outcome),
         " ".join([f"**{verdict.verdict}.**", *verdict.reasons]),
         _tabulate_outcome(outcome),
-        _show_gate(verdict),
+        show_gate_checks(verdict, f"{verdict.title}, check by check"),
         show_curves(outcome.evaluated),
         link,
     ]
@@ -149,12 +143,6 @@ def _tabulate_outcome(outcome: Outcome) -> str:
         else "none",
     }
     return "\n".join(["| stage | what came of it |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows.items())])
-
-
-def _show_gate(verdict: Verdict) -> str:
-    with TemporaryDirectory() as folder:
-        picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
-        return embed_picture(picture, f"{verdict.title}, check by check") if picture else ""
 
 
 if __name__ == "__main__":

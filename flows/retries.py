@@ -3,19 +3,29 @@
 What is wrong with the delivery, the patient or the configuration is no better half a minute later.
 
 Examples:
-        @task(retries=RETRIES, retry_delay_seconds=RETRY_SECONDS, retry_condition_fn=is_io_fault)
+        @try_again
+        @task(name="cut slide")
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from prefect import Task
 from prefect.states import State
 
 from bcd.errors import BcdError, UnavailableError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 RETRIES = 2
-RETRY_SECONDS = [5.0, 30.0]
+_RETRY_SECONDS = [5.0, 30.0]
+
+
+def try_again(task: Task[P, R]) -> Task[P, R]:
+    """Has a task tried again, twice, where it ended by what `is_io_fault` says. It stands above `@task`."""
+    return task.with_options(retries=RETRIES, retry_delay_seconds=_RETRY_SECONDS, retry_condition_fn=is_io_fault)
 
 
 def is_io_fault(_task: object, _run: object, state: State[Any]) -> bool:

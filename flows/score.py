@@ -44,7 +44,7 @@ from flows.reporting import (
     tell_of_disk,
     told_to_prefect,
 )
-from flows.retries import RETRIES, RETRY_SECONDS, is_io_fault
+from flows.retries import try_again
 from flows.watch import tell_drift, warn_of_patients
 
 if TYPE_CHECKING:
@@ -126,14 +126,8 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
         raise BcdError(f"Patient {patient} is named, and `all_that_wait` is chosen too.", "Choose one of the two.")
 
 
-@task(
-    name="score patient",
-    task_run_name="score {hospital} {patient}",
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=is_io_fault,
-)
+@try_again
+@task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
 def score_patient_task(hospital: Hospital, patient: PatientId, version: str, options: ScoreOptions) -> PatientScore:
     """Scores one patient with a version of the model."""
     from bcd.bundle.registry import load_bundle_once

@@ -124,6 +124,18 @@ def connect_server(api: str) -> httpx.Client:
     return httpx.Client(base_url=api, auth=(user, password) if colon else None, timeout=30)
 
 
+def find_deployment(server: httpx.Client, name: str) -> dict[str, Any]:
+    """Returns the deployment of a name, which its flow has too."""
+    found: dict[str, Any] = server.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+    return found
+
+
+def start_flow_run(server: httpx.Client, deployment: str, parameters: dict[str, str] | None = None) -> None:
+    """Starts a run of a deployment, by its id."""
+    asked = {"parameters": parameters or {}}
+    server.post(f"/deployments/{deployment}/create_flow_run", json=asked).raise_for_status()
+
+
 def list_begun_flow_runs(server: httpx.Client, deployment: str) -> list[dict[str, Any]]:
     """Lists the unfinished runs of a deployment, but those that a schedule foresees for later."""
     now = datetime.now(UTC)

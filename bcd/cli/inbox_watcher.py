@@ -17,14 +17,13 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from bcd.admission.delivery import find_deliveries, is_hidden
 from bcd.admission.received import name_in_inbox
 from bcd.admission.waiting import find_stuck
-from bcd.cli.flow_runs import connect_server, list_begun_flow_runs
+from bcd.cli.flow_runs import connect_server, find_deployment, list_begun_flow_runs, start_flow_run
 from bcd.cli.unfinished_watcher import UnfinishedWatcher
 from bcd.cli.watcher_log import WatcherLog
 from bcd.errors import BcdError
@@ -59,12 +58,12 @@ class InboxWatcher:
     """Starts runs of `ingest` for what lies in the inbox.
 
     Args:
-        api: Address of Prefect's interface, such as http://127.0.0.1:4200/api.
+        prefect: Client of Prefect's interface.
         log: Is told what was started, and what kept it from starting.
     """
 
-    def __init__(self, api: str, log: WatcherLog) -> None:
-        self._prefect = connect_server(api)
+    def __init__(self, prefect: httpx.Client, log: WatcherLog) -> None:
+        self._prefect = prefect
         self._log = log
         self._put_off: dict[Changed, _PutOff] = {}
         self._told: set[str] = set()
@@ -85,7 +84,7 @@ class InboxWatcher:
         due, untold = self._find_due(store)
         if not due and not untold:
             return
-        deployment = self._ask("GET", "/deployments/name/ingest/ingest")
+        deployment = find_deployment(self._prefect, "ingest")
         if deployment["paused"]:
             self._log.say("The deployment `ingest` is paused on the dashboard: nothing is admitted.")
             return
@@ -133,11 +132,8 @@ class InboxWatcher:
         return [run["parameters"].get("delivery", "") for run in begun]
 
     def _start(self, deployment: str, parameters: dict[str, str]) -> None:
-        self._ask("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})
+        start_flow_run(self._prefect, deployment, parameters)
         self._log.write(f"Started a run of `ingest` for {parameters.get('delivery', 'what waits for a person')}.")
-
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        return self._prefect.request(method, path, json=body).raise_for_status().json()
 
 
 def _is_empty_inbox(inbox: Path) -> bool:
@@ -157,8 +153,8 @@ def _changed_at(path: Path) -> int:
 
 def watch() -> None:
     """Watches until the process is ended; now and then it looks, too, for what a killed process left undone."""
-    api, log = os.environ["PREFECT_API_URL"], WatcherLog()
-    watcher, unfinished = InboxWatcher(api, log), UnfinishedWatcher(api, log)
+    prefect, log = connect_server(os.environ["PREFECT_API_URL"]), WatcherLog()
+    watcher, unfinished = InboxWatcher(prefect, log), UnfinishedWatcher(prefect, log)
     while True:
         began = time.monotonic()
         watcher.look()

@@ -9,6 +9,7 @@ import typer
 
 from bcd.cli.completion import complete_hospital
 from bcd.cli.options import AsJson
+from bcd.patches import FINEST, MOST_COARSE
 
 
 def ingest_command(
@@ -21,8 +22,8 @@ def ingest_command(
     spacing: Annotated[
         float | None,
         typer.Option(
-            min=0.1,
-            max=5.0,
+            min=FINEST,
+            max=MOST_COARSE,
             help="µm per pixel of slides that do not state it; or a confirmation of one coarser than 1.2.",
         ),
     ] = None,

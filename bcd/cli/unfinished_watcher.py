@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from bcd.cli.flow_runs import connect_server, list_begun_flow_runs, list_unfinished_flow_runs
+from bcd.cli.flow_runs import find_deployment, list_begun_flow_runs, list_unfinished_flow_runs, start_flow_run
 from bcd.errors import BcdError
 from bcd.retraining.reconcile import Unfinished, find_unfinished
 from bcd.settings import load_settings
@@ -29,12 +29,12 @@ class UnfinishedWatcher:
     """Starts runs of `reconcile`.
 
     Args:
-        api: Address of Prefect's interface, such as http://127.0.0.1:4200/api.
+        prefect: Client of Prefect's interface.
         log: Is told what was started, and what kept it from starting.
     """
 
-    def __init__(self, api: str, log: WatcherLog) -> None:
-        self._prefect = connect_server(api)
+    def __init__(self, prefect: httpx.Client, log: WatcherLog) -> None:
+        self._prefect = prefect
         self._log = log
         self._looks_at = time.monotonic()
         self._left: set[str] = set()
@@ -74,12 +74,12 @@ class UnfinishedWatcher:
 
     def _start(self, left: str) -> bool:
         """Starts a run unless one is begun, and returns whether it did."""
-        found = self._prefect.get("/deployments/name/reconcile/reconcile").raise_for_status().json()
+        found = find_deployment(self._prefect, "reconcile")
         if found["paused"]:
             self._log.say(f"The deployment `reconcile` is paused on the dashboard: undone is {left}.")
             return False
         if list_begun_flow_runs(self._prefect, found["id"]):
             return False
-        self._prefect.post(f"/deployments/{found['id']}/create_flow_run", json={}).raise_for_status()
+        start_flow_run(self._prefect, found["id"])
         self._log.write(f"Started a run of `reconcile`: undone is {left}.")
         return True

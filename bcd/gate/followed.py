@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOLD, FOLLOWED = "mlflow.bcd.told", "mlflow.bcd.followed"
 """Tags: the decision of this key was told; all that follows it was done."""
 
-LOCK = "promote"
+PROMOTE_LOCK = "promote"
 """The lock of the catalog under which a decision is taken and all that follows it is done."""
 
 

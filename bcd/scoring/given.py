@@ -208,11 +208,12 @@ def _write_given_score(
     with partial_folder(folder.parent) as partial:
         write_result(partial, subject, bundle, options)
         pd.read_parquet(partial / SCORES).to_csv(partial / "scores.csv", index=False)
-        scored = ScoredPatient.of(partial, subject, bundle, options)
-        if options.ome:
-            write_ome_beside_report(partial, scored)
-        if other is not None:
-            list(write_patient_export(partial, scored, other))
+        if options.ome or other is not None:
+            scored = ScoredPatient.of(partial, subject, bundle, options)
+            if options.ome:
+                write_ome_beside_report(partial, scored)
+            if other is not None:
+                list(write_patient_export(partial, scored, other))
         if folder.exists():
             shutil.rmtree(folder)
         keep_folder(partial, folder)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError, NotFoundError
 from bcd.options import Microns
-from bcd.patches import Hospital
+from bcd.patches import MOST_COARSE, Hospital
 from bcd.store import tables
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -30,9 +30,6 @@ Identifiers = Literal["pseudonyms", "raw"]
 
 COARSEST = 1.2
 """µm/px: a slide whose finest level is coarser is refused unless confirmed; scanners have 0.2 to 1."""
-
-MOST_COARSE = 5.0
-"""µm/px: a coarser slide would have to be enlarged by more than a quarter, and shows no nuclei to enlarge."""
 
 _HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 

@@ -11,6 +11,7 @@ from delivering import patch_files, write_zip
 
 from bcd.cli import inbox_watcher
 from bcd.cli.deployments import deploy
+from bcd.cli.flow_runs import connect_server
 from bcd.cli.inbox_watcher import InboxWatcher
 from bcd.cli.watcher_log import WatcherLog
 from bcd.settings import Settings, load_settings
@@ -33,7 +34,7 @@ class _Inbox:
         self.deployment = self.ask("GET", "/deployments/name/ingest/ingest")["id"]
 
     def begin(self, api: str = "") -> InboxWatcher:
-        return InboxWatcher(api or self.api, WatcherLog())
+        return InboxWatcher(connect_server(api or self.api), WatcherLog())
 
     def deliver(self, *names: str) -> None:
         for name in names:
@@ -143,7 +144,7 @@ def test_an_inbox_without_a_delivery_asks_the_catalog_nothing(
         raise AssertionError("the catalog was opened")
 
     monkeypatch.setattr(inbox_watcher, "open_store", open_nothing)
-    watcher = InboxWatcher("http://127.0.0.1:9/api", WatcherLog())
+    watcher = InboxWatcher(connect_server("http://127.0.0.1:9/api"), WatcherLog())
     watcher.look()
     (settings.inbox / "east").mkdir(parents=True)
     (settings.inbox / "east" / "a.zip.part").touch()

@@ -11,6 +11,7 @@ import pytest
 from bcd.bundle.aliases import DONE_TAG, explain_aliases
 from bcd.bundle.rows import read_registered_versions
 from bcd.cli.deployments import deploy
+from bcd.cli.flow_runs import connect_server
 from bcd.cli.unfinished_watcher import UnfinishedWatcher
 from bcd.cli.watcher_log import WatcherLog
 from bcd.errors import BcdError
@@ -31,7 +32,7 @@ class _Watched:
 
     def __init__(self, dashboard: Any) -> None:
         self.ask = dashboard.ask
-        self.watcher = UnfinishedWatcher(f"{dashboard.url}/api", WatcherLog())
+        self.watcher = UnfinishedWatcher(connect_server(f"{dashboard.url}/api"), WatcherLog())
         self.reconcile, self.approve = (
             self.ask("GET", f"/deployments/name/{name}/{name}")["id"] for name in ("reconcile", "approve")
         )

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from registered import Register
-from stored import new_store
+from challenged import Challenged
 
-from bcd.gate.options import GateOptions
-from bcd.gate.overrides import force_promotion
-from bcd.retraining.plan import write_plan
-from bcd.settings import Settings
-from bcd.snapshots.freeze import Snapshot
 from bcd.store.decisions import list_stored_decisions
-from bcd.store.sign_off import SignOff
 
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("prefect_server")
 def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again(
-    registry_settings: Settings,
-    register: Register,
-    make_hospital: Callable[..., Snapshot],
-    monkeypatch: pytest.MonkeyPatch,
+    challenged: Challenged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.artifacts import Artifact
     from prefect.states import Scheduled
@@ -33,13 +22,7 @@ def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again
     import flows.approve as question
     import flows.promote as stage
 
-    monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    (registry_settings.home / "bcd.toml").write_text("[evaluation]\nresamples = 200\n")
-    store, snapshot = new_store(registry_settings), make_hospital(registry_settings)
-    register(registry_settings, "green", key="first", snapshot=snapshot.id)
-    force_promotion(store, "1", SignOff("Dr Lee", "the first one"))
-    retraining = write_plan(registry_settings, snapshot, gate=GateOptions(approval=True))
-    register(registry_settings, "red", key=retraining.key, snapshot=snapshot.id)
+    store, retraining = challenged
     asked: list[Any] = []
 
     def ask(deployment: str, *, parameters: dict[str, str], idempotency_key: str, **_: Any) -> SimpleNamespace:

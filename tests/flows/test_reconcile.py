@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from registered import Register
-from stored import new_store
+from challenged import Challenged
 
 from bcd.bundle.aliases import DONE_TAG
 from bcd.gate.followed import FOLLOWED, TOLD
 from bcd.gate.history import list_versions_with_verdicts
-from bcd.gate.options import GateOptions
-from bcd.gate.overrides import find_awaiting_sign_off, force_promotion
-from bcd.retraining.plan import write_plan
+from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.retraining.reconcile import find_unfinished
 from bcd.settings import Settings
-from bcd.snapshots.freeze import Snapshot
 from bcd.store.decisions import list_stored_decisions
-from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_mlflow_client
 
@@ -71,25 +65,15 @@ def list_told(server: Any, since: datetime) -> list[dict[str, Any]]:
 
 @pytest.mark.integration
 def test_wherever_a_promotion_is_killed_the_end_is_as_if_it_had_not_been(
-    registry_settings: Settings,
-    register: Register,
-    make_hospital: Callable[..., Snapshot],
-    server: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    challenged: Challenged, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect.states import Failed
 
     from flows.promote import promote
     from flows.reconcile import reconcile
 
+    store, retraining = challenged
     began = datetime.now(UTC)  # other tests ask the same server about their versions 2
-    monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    (registry_settings.home / "bcd.toml").write_text("[evaluation]\nresamples = 200\n")
-    store, snapshot = new_store(registry_settings), make_hospital(registry_settings)
-    register(registry_settings, "green", key="first", snapshot=snapshot.id)
-    force_promotion(store, "1", SignOff("Dr Lee", "the first one"))
-    retraining = write_plan(registry_settings, snapshot, gate=GateOptions(approval=True))
-    register(registry_settings, "red", key=retraining.key, snapshot=snapshot.id)
     assert (find_unfinished(store).plan, find_unfinished(store).half_done) == (None, None)
 
     run = promote
@@ -105,9 +89,9 @@ def test_wherever_a_promotion_is_killed_the_end_is_as_if_it_had_not_been(
     unfinished = find_unfinished(store)
     assert (unfinished.half_done, unfinished.plan) == (None, None)
     assert [one.kind for one in list_stored_decisions(store)] == ["forced", "gate", "recheck"]
-    aliases = {alias: one.version for one in list_versions_with_verdicts(registry_settings) for alias in one.aliases}
+    aliases = {alias: one.version for one in list_versions_with_verdicts(store.settings) for alias in one.aliases}
     assert aliases == {"champion": "1", "challenger": "2", "anchor": "1"}
-    client = open_mlflow_client(registry_settings)
+    client = open_mlflow_client(store.settings)
     tags = client.get_model_version(MODEL, "2").tags
     key = list_stored_decisions(store)[1].key
     assert [tags[tag] for tag in (DONE_TAG, TOLD, FOLLOWED)] == [key] * 3

@@ -27,9 +27,8 @@ from bcd.admission.slides.spacing import Spacing, read_ome_spacing, read_spacing
 from bcd.errors import UnavailableError
 from bcd.files import SOFTWARE
 from bcd.options import Microns
-from bcd.patches import MICRONS_PER_PIXEL
+from bcd.patches import MICRONS_PER_PIXEL, MOST_COARSE
 from bcd.store.frames import Frame
-from bcd.store.hospitals import MOST_COARSE
 
 if TYPE_CHECKING:
     from openslide import OpenSlide

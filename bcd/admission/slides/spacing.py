@@ -13,11 +13,7 @@ from collections.abc import Mapping
 
 from bcd.admission.slides.errors import SlideError
 from bcd.options import Microns
-from bcd.patches import MICRONS_PER_PIXEL
-from bcd.store.hospitals import MOST_COARSE
-
-FINEST = 0.1
-"""µm/px: half of what light resolves; anything below is a mistake, and would make one patch a huge region."""
+from bcd.patches import FINEST, MICRONS_PER_PIXEL, MOST_COARSE
 
 MOST = 20.0
 """µm/px: no scanner's, but what a resolution meant for a printer comes to."""

@@ -21,9 +21,8 @@ from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.memory import ThreadMemory
 from bcd.admission.slides.reading import Region, open_slide
 from bcd.options import Microns
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.patches import MICRONS_PER_PIXEL, MOST_COARSE, PATCH_PIXELS
 from bcd.store.frames import Frame
-from bcd.store.hospitals import MOST_COARSE
 
 LEAST_EXCESS = 8
 """A pixel is stained if red and blue both exceed green by as many grey levels."""
